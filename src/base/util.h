@@ -14,18 +14,16 @@
 	})
 #define CFS_BIT(n) (1ull << (n))
 #define CFS_ARRAY_COUNT(a) (sizeof(a) / sizeof((a)[0]))
-#define CFS_MIN(a, b) \
+/* The counter names the temporaries apart, so that the two may be nested. */
+#define CFS_PICK_3(a, b, op, n) \
 	({ \
-		__typeof__(a) cfs_a_ = (a); \
-		__typeof__(b) cfs_b_ = (b); \
-		cfs_a_ < cfs_b_ ? cfs_a_ : cfs_b_; \
+		__typeof__(a) cfs_a_##n = (a); \
+		__typeof__(b) cfs_b_##n = (b); \
+		cfs_a_##n op cfs_b_##n ? cfs_a_##n : cfs_b_##n; \
 	})
-#define CFS_MAX(a, b) \
-	({ \
-		__typeof__(a) cfs_a_ = (a); \
-		__typeof__(b) cfs_b_ = (b); \
-		cfs_a_ > cfs_b_ ? cfs_a_ : cfs_b_; \
-	})
+#define CFS_PICK_2(a, b, op, n) CFS_PICK_3(a, b, op, n)
+#define CFS_MIN(a, b) CFS_PICK_2(a, b, <, __COUNTER__)
+#define CFS_MAX(a, b) CFS_PICK_2(a, b, >, __COUNTER__)
 #define CFS_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
 static inline uint64_t cfs_round_up(uint64_t v, uint64_t unit)
