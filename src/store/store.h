@@ -1,0 +1,271 @@
+/*
+ * A store: an exclusive slice of one device, written as one log by one core (doc/design/store.md).
+ *
+ * The store knows segments, streams, records and blocks; it does not know what is in a record. Above it, a *shard* places
+ * records; below it, a device has zones. One store carries the logs of many shards in one journal.
+ *
+ * Life of a change, on the store's core:
+ *   1. cfs_store_reserve()      may wait: room in the tail, in the journal, blocks for data
+ *   2. cfs_store_alloc()        addresses for data blocks, in a stream's open segment; never waits
+ *   3. cfs_store_data_tail()    small data (at most CFS_TAIL_DATA_MAX): copied to the tail's data ring; never waits; or
+ *      cfs_store_data_write()   large data: on the device before the record is placed; waits
+ *   4. cfs_store_place()        the record is whole in the tail: beyond SIGKILL; never waits
+ *   5. cfs_store_unreserve()    what was not used
+ * Between 1 and 4 without large data nothing suspends, so a shard checks, places and applies in one step.
+ *
+ * Everything placed is written out and flushed every flush_interval, and when somebody syncs: one device flush serves all waiters of
+ * all stores of that device on this core.
+ */
+#ifndef CFS_STORE_STORE_H
+#define CFS_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/fiber.h"
+
+#define CFS_TAIL_DATA_MAX (64u * 1024)
+#define CFS_RECORD_BYTES_MAX (128u * 1024) /* payload; inline data included */
+#define CFS_RECORD_DEPS_MAX 16u
+#define CFS_EXTENT_BLOCKS_MAX 256u /* 1 MiB */
+
+struct cfs_store;
+struct cfs_device;
+
+/* A block address within a store: segment (zone) number in the upper 32 bits, block in the lower. Never 0. */
+typedef uint64_t cfs_addr_t;
+#define CFS_ADDR_NONE 0ull
+static inline uint32_t cfs_addr_segment(cfs_addr_t a)
+{
+	return (uint32_t)(a >> 32);
+}
+static inline uint32_t cfs_addr_block(cfs_addr_t a)
+{
+	return (uint32_t)a;
+}
+
+/* Placement classes; each has its own open segment. */
+enum cfs_stream {
+	CFS_STREAM_JOURNAL,
+	CFS_STREAM_HOT,
+	CFS_STREAM_CHECKPOINT,
+	CFS_STREAM_RELOCATED,
+	CFS_STREAM_COUNT
+};
+
+/* What a record rests on: that record is to be stable before this one is. */
+struct cfs_record_dep {
+	uint32_t shard;
+	uint32_t reserved; /* 0 */
+	uint64_t epoch;
+	uint64_t index;
+};
+
+/* A record as placed and as replayed. @payload is opaque here. */
+struct cfs_record {
+	uint32_t shard;
+	uint16_t kind; /* the shard layer's */
+	uint16_t dep_count;
+	uint64_t epoch; /* shard epoch in which it was placed */
+	uint64_t index; /* in its shard's log, from 1, without gaps */
+	const struct cfs_record_dep *deps;
+	const uint8_t *payload;
+	uint32_t len_bytes;
+};
+
+/* Data blocks that a record names, for verification after a power cut. */
+struct cfs_block_ref {
+	cfs_addr_t addr;
+	uint32_t blocks;
+	const uint32_t *crcs; /* CRC32C per block, may point into the record's payload */
+};
+
+/* --- making and opening --- */
+
+struct cfs_mkfs_opts {
+	const char *path;       /* a new file or a block device */
+	uint64_t size_bytes;    /* of a new file; 0: whole device */
+	uint32_t stores;        /* slices; 0: default */
+	uint32_t shards;        /* of the volume; power of two; 0: 256 */
+	bool is_forced;         /* overwrite what looks like somebody's data */
+	uint8_t uuid[16];       /* all zero: random */
+	uint8_t hash_key[16];   /* of places; all zero: random */
+};
+
+struct cfs_store_info {
+	uint8_t uuid[16];
+	uint8_t hash_key[16];
+	uint32_t version;
+	uint32_t stores, store; /* slices on this device, and which this is */
+	uint32_t shards;
+	uint32_t zone_blocks, zones; /* of this slice */
+	uint64_t capacity_bytes;     /* what data may use */
+};
+
+/* Formats. Blocks (no runtime needed). @err_out, when not NULL, receives a sentence with cause and next step (static or
+ * thread-local). Returns 0; -EEXIST (file there, or device not empty); -EINVAL (too small); -EIO; -ENOSPC; -EBUSY. */
+int cfs_store_mkfs(const struct cfs_mkfs_opts *opts, char *err_out, uint32_t err_bytes);
+/* Reads a device's superblock without opening it for use. -CFS_ENOT_A_STORE; -CFS_EBAD_VERSION; -CFS_EBAD_CHECKSUM; -errno. */
+int cfs_store_probe(const char *path, struct cfs_store_info *out, char *err_out, uint32_t err_bytes);
+
+/*
+ * Opens a store file or device of this machine, exclusively (flock; a store in use: -CFS_ESTORE_BUSY). Opening is per device; slices are
+ * opened from it, each on the core that will drive it. The tail lies in @tail_dir (tmpfs), or beside the store when NULL.
+ */
+int cfs_device_open(const char *path, bool is_read_only, struct cfs_device **out, char *err_out,
+		    uint32_t err_bytes);
+void cfs_device_close(struct cfs_device *dev);
+const struct cfs_store_info *cfs_device_info(const struct cfs_device *dev);
+
+struct cfs_store_opts {
+	const char *tail_dir;         /* NULL: /dev/shm when it has room, else beside the store */
+	uint64_t tail_bytes;          /* record ring + data ring; 0: 32 MiB */
+	uint64_t cache_bytes;         /* read cache of blocks; 0: none */
+	uint64_t flush_interval_ns;   /* 0: 1 s */
+	bool is_read_only;            /* fsck: writes nothing, replays what is there */
+};
+
+/* Returns 0 with a store in recovery (cfs_store_recover_* next), on the calling core. */
+CFS_AWAITS int cfs_store_open(struct cfs_device *dev, uint32_t slice, const struct cfs_store_opts *opts,
+			      struct cfs_store **out);
+/* Writes out, flushes, and marks the tail clean. Joins its fibers. */
+CFS_AWAITS int cfs_store_close(struct cfs_store *s);
+
+/*
+ * Recovery, in steps that the caller interleaves over all stores of the node:
+ *   scan   finds for each shard its newest counted checkpoint and its records in journal and tail; verifies data named since the
+ *          last flush (after a power cut; @refs decodes a record's data blocks); finds each shard's last good record.
+ *   cut    the caller lowers a shard's end (order across shards), from the deps that scan hands out.
+ *   load   hands out checkpoint items, then records in order; then the store is ready. What is beyond the cut is void for ever: a
+ *          cut record goes to the journal first.
+ */
+struct cfs_store_recovery_shard {
+	uint32_t shard;
+	uint64_t last_epoch; /* of the last good record; 0 with last_index 0: empty */
+	uint64_t last_index;
+	uint64_t checkpoint_index; /* replay starts after it; 0: none */
+};
+
+struct cfs_store_recovery_ops {
+	void *ctx;
+	/* Lists the data blocks of record @r. Returns the count, at most @max; -CFS_EBAD_FORMAT. */
+	int (*refs)(void *ctx, const struct cfs_record *r, struct cfs_block_ref *out, uint32_t max);
+	/* Scan: a record with deps that is not known to be stable. */
+	int (*dep)(void *ctx, const struct cfs_record *r);
+	/* Load: a piece of @shard's checkpoint; as it was given to cfs_store_checkpoint_write(). */
+	int (*checkpoint)(void *ctx, uint32_t shard, const uint8_t *data, uint32_t len_bytes);
+	/* Load: the next record of its shard. */
+	int (*record)(void *ctx, const struct cfs_record *r);
+	/* Anything found broken, in words, with what it hits; fsck prints them. NULL: ignored. */
+	void (*finding)(void *ctx, const char *what);
+};
+
+CFS_AWAITS int cfs_store_recover_scan(struct cfs_store *s, const struct cfs_store_recovery_ops *ops);
+uint32_t cfs_store_recover_shard_count(const struct cfs_store *s);
+void cfs_store_recover_shard(const struct cfs_store *s, uint32_t i,
+			     struct cfs_store_recovery_shard *out);
+void cfs_store_recover_cut(struct cfs_store *s, uint32_t shard, uint64_t last_index);
+/* True when the tail of this very store survived, so that nothing placed was lost. */
+bool cfs_store_recover_had_tail(const struct cfs_store *s);
+/* @new_epoch is the epoch in which new records are placed. */
+CFS_AWAITS int cfs_store_recover_load(struct cfs_store *s, const struct cfs_store_recovery_ops *ops,
+				      uint64_t new_epoch);
+
+/* --- changes --- */
+
+struct cfs_reservation {
+	uint32_t record_bytes; /* payload of all records to come, together */
+	uint32_t records;
+	uint32_t tail_blocks;  /* data for the tail's ring */
+	uint32_t alloc_blocks; /* data blocks to allocate, tail_blocks among them */
+	bool is_freeing;       /* deletes and cleaning may use the reserve */
+};
+
+/* Waits until there is room. Returns 0; -ENOSPC: cleaning cannot make enough; -ECANCELED; -ETIMEDOUT; -EIO: the store failed. */
+CFS_AWAITS int cfs_store_reserve(struct cfs_store *s, const struct cfs_reservation *r);
+void cfs_store_unreserve(struct cfs_store *s, const struct cfs_reservation *r);
+
+/* Allocates up to @blocks, contiguous; returns how many (at least 1) and where. Taken from the reservation. */
+uint32_t cfs_store_alloc(struct cfs_store *s, enum cfs_stream stream, uint32_t blocks,
+			 cfs_addr_t *addr_out);
+/* Gives back blocks that no record names. */
+void cfs_store_alloc_undo(struct cfs_store *s, cfs_addr_t addr, uint32_t blocks);
+/* Copies whole blocks to the tail's ring; write-out brings them to @addr. */
+void cfs_store_data_tail(struct cfs_store *s, cfs_addr_t addr, const void *data, uint32_t blocks);
+/* Writes whole blocks to the device; page-aligned @data. Returns 0; -EIO. */
+CFS_AWAITS int cfs_store_data_write(struct cfs_store *s, cfs_addr_t addr, const void *data,
+				    uint32_t blocks);
+/* Reads whole blocks (page-aligned @data) from ring, cache or device, and verifies @crcs when not NULL. -CFS_EBAD_CHECKSUM; -EIO.
+ * The caller holds a pin (below) on the segment since it looked up the address. */
+CFS_AWAITS int cfs_store_data_read(struct cfs_store *s, cfs_addr_t addr, void *data, uint32_t blocks,
+				   const uint32_t *crcs);
+void cfs_store_pin(struct cfs_store *s, cfs_addr_t addr); /* its segment is not reset meanwhile */
+void cfs_store_unpin(struct cfs_store *s, cfs_addr_t addr);
+
+/* Places a record: whole in the tail on return. Indices of a shard must follow each other. @payload_iov of @iov_count pieces. */
+void cfs_store_place(struct cfs_store *s, const struct cfs_record *r);
+
+/* Space accounting, by the shard's tables as they change, at replay too. @owner names the extent for cleaning: opaque. */
+struct cfs_extent_owner {
+	uint32_t shard;
+	uint32_t chunk; /* of the file */
+	uint64_t ino;
+	uint32_t block; /* within the chunk */
+};
+void cfs_store_extent_add(struct cfs_store *s, cfs_addr_t addr, uint32_t blocks,
+			  const struct cfs_extent_owner *owner);
+void cfs_store_extent_drop(struct cfs_store *s, cfs_addr_t addr, uint32_t blocks);
+
+/* --- sync and stable --- */
+
+/* Everything placed in this store before the call is on the device on return. 0; -EIO. One flush serves all waiters. */
+CFS_AWAITS int cfs_store_sync(struct cfs_store *s);
+bool cfs_store_is_dirty(const struct cfs_store *s); /* something placed is not flushed */
+
+/*
+ * Stable: a node-wide count. A tick is stable once every store of the node has flushed all that it had placed when the tick began. A store
+ * asks what the present tick is when it frees something, and frees it for good when that tick is stable. The server's ticker drives it over all cores.
+ */
+uint64_t cfs_store_tick_begin(struct cfs_store *s, uint64_t tick); /* from now on frees carry @tick */
+void cfs_store_tick_stable(struct cfs_store *s, uint64_t tick);    /* all up to @tick are stable */
+uint64_t cfs_store_tick_stable_now(const struct cfs_store *s);
+uint64_t cfs_store_tick_now(const struct cfs_store *s);
+
+/* --- checkpoints --- */
+
+/*
+ * Called by the store (its checkpointer fiber, when the journal is to be shortened) for the shard that pins the oldest segment:
+ * the callee calls cfs_store_checkpoint_begin(), _write() for pieces, _end().
+ */
+typedef CFS_AWAITS int (*cfs_store_checkpoint_fn)(void *ctx, uint32_t shard);
+/* Called by the cleaner: moves the live extents among @owners out of their segment (reads, allocates in RELOCATED, places records). */
+typedef CFS_AWAITS int (*cfs_store_relocate_fn)(void *ctx, const struct cfs_extent_owner *owner,
+						cfs_addr_t addr, uint32_t blocks);
+void cfs_store_callbacks(struct cfs_store *s, cfs_store_checkpoint_fn checkpoint,
+			 cfs_store_relocate_fn relocate, void *ctx);
+/* Starts write-out, checkpointer and cleaner; after load and callbacks. */
+int cfs_store_start(struct cfs_store *s);
+
+struct cfs_checkpoint;
+/* @index: the shard's last applied record now; replay will start after it. */
+CFS_AWAITS int cfs_store_checkpoint_begin(struct cfs_store *s, uint32_t shard, uint64_t index,
+					  struct cfs_checkpoint **out);
+CFS_AWAITS int cfs_store_checkpoint_write(struct cfs_checkpoint *c, const void *data,
+					  uint32_t len_bytes);
+/* It counts once all that was applied when it ended (@end_index) is stable; until then the one before counts. Takes @c. @rc < 0: abandons it. */
+CFS_AWAITS int cfs_store_checkpoint_end(struct cfs_checkpoint *c, uint64_t end_index, int rc);
+
+/* --- numbers --- */
+
+struct cfs_store_stats {
+	uint64_t capacity_bytes, live_bytes, free_zones, zones;
+	uint64_t records, record_bytes, tail_used_bytes, tail_bytes;
+	uint64_t flushes, syncs, journal_writes, journal_bytes, data_writes, data_bytes;
+	uint64_t reads, read_bytes, cache_hits, checkpoints, checkpoint_bytes;
+	uint64_t segments_cleaned, relocated_bytes, bad_blocks;
+};
+void cfs_store_stats(const struct cfs_store *s, struct cfs_store_stats *out);
+const struct cfs_store_info *cfs_store_info(const struct cfs_store *s);
+
+#endif
