@@ -99,8 +99,7 @@ static int unknown_key(const char *name, char *why)
 	return -ENOENT;
 }
 
-static void format_number(const struct option *opt, uint64_t value,
-			  char text[CFS_STR_NUMBER_BYTES])
+static void format_number(const struct option *opt, uint64_t value, char text[CFS_STR_NUMBER_BYTES])
 {
 	if (opt->type == OPT_SIZE)
 		cfs_str_from_size(value, text);

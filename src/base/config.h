@@ -45,7 +45,7 @@ enum cfs_config_key {
 #define X(key, type, text, min, max, unit, help) CFS_CONFIG_KEY_##key,
 	CFS_CONFIG_TABLE(X)
 #undef X
-	CFS_CONFIG_KEYS,
+		CFS_CONFIG_KEYS,
 };
 
 enum cfs_config_origin { CFS_CONFIG_DEFAULT, CFS_CONFIG_FILE, CFS_CONFIG_ARGUMENT };
