@@ -8,7 +8,7 @@
 
 #include "base/hash.h"
 
-#define CFS_INO_ROOT 1ull        /* home shard 0, serial 1; also FUSE's root nodeid */
+#define CFS_INO_ROOT 1ull /* home shard 0, serial 1; also FUSE's root nodeid */
 #define CFS_SERIAL_MAX ((1ull << 48) - 1)
 #define CFS_CHUNK_BYTES (1024u * 1024)
 #define CFS_FILE_BYTES_MAX ((uint64_t)INT64_MAX) /* 8 EiB - 1 */
