@@ -12,7 +12,7 @@
 #include "base/list.h"
 
 #define CFS_BLOCK_BYTES 4096u
-#define CFS_BUF_SMALL_BYTES (16u * 1024)         /* messages, small I/O */
+#define CFS_BUF_SMALL_BYTES (16u * 1024)          /* messages, small I/O */
 #define CFS_BUF_LARGE_BYTES (1024u * 1024 + 8192) /* a chunk or a FUSE request with its header */
 
 struct cfs_buf {
@@ -20,8 +20,8 @@ struct cfs_buf {
 	uint32_t cap_bytes;
 	uint32_t refs;
 	uint32_t core;
-	uint32_t klass;   /* 0 small, 1 large */
-	void *region;     /* the transport's registration, its own */
+	uint32_t klass; /* 0 small, 1 large */
+	void *region;   /* the transport's registration, its own */
 	struct cfs_list link;
 };
 

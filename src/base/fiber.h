@@ -67,6 +67,18 @@ uint64_t cfs_deadline_narrow(uint64_t deadline_ns);
 void cfs_deadline_restore(uint64_t deadline_ns);
 uint64_t cfs_deadline(void);
 
+/*
+ * A domain is what one simulated process is: fibers, timers and posts belong to the domain of whoever started, armed or
+ * sent them. 0, where all begins, is the simulator itself. Set by the simulator where it starts a process, delivers to one
+ * (to the receiver's), or acts for a device or network that outlives one (to 0).
+ */
+uint32_t cfs_domain(void);
+uint32_t cfs_domain_set(
+	uint32_t
+		domain); /* of the calling fiber, or of the running callback; returns the old one */
+/* Simulator only: forgets every fiber, timer and post of @domain at once, as SIGKILL would. */
+void cfs_domain_abandon(uint32_t domain);
+
 /* A stretch that must not suspend: asserts it. CFS_NO_AWAIT { ... }; leave it only by its end. */
 void cfs_no_await_enter(void);
 void cfs_no_await_leave(void);
@@ -80,10 +92,10 @@ struct cfs_lock {
 };
 
 void cfs_lock_init(struct cfs_lock *l);
-CFS_AWAITS int cfs_lock_take(struct cfs_lock *l);          /* 0; -ETIMEDOUT; -ECANCELED */
+CFS_AWAITS int cfs_lock_take(struct cfs_lock *l); /* 0; -ETIMEDOUT; -ECANCELED */
 CFS_AWAITS void cfs_lock_take_always(struct cfs_lock *l);
 bool cfs_lock_try(struct cfs_lock *l);
-void cfs_lock_release(struct cfs_lock *l);                 /* handed to the first waiter */
+void cfs_lock_release(struct cfs_lock *l); /* handed to the first waiter */
 
 /*
  * One completion: somebody waits, somebody else (a callback on the same core) completes.
@@ -98,8 +110,8 @@ struct cfs_done {
 
 void cfs_done_init(struct cfs_done *d);
 void cfs_done_complete(struct cfs_done *d, int rc);
-CFS_AWAITS int cfs_done_wait(struct cfs_done *d);         /* its rc; -ETIMEDOUT; -ECANCELED */
-CFS_AWAITS int cfs_done_wait_always(struct cfs_done *d);  /* its rc */
+CFS_AWAITS int cfs_done_wait(struct cfs_done *d);        /* its rc; -ETIMEDOUT; -ECANCELED */
+CFS_AWAITS int cfs_done_wait_always(struct cfs_done *d); /* its rc */
 
 /* Peak use of fiber stacks of this thread since start, bytes (tests fail past 32 KiB). */
 uint32_t cfs_fiber_stack_peak_bytes(void);

@@ -25,11 +25,12 @@
 #define CFS_CORES_MAX 64
 
 struct cfs_runtime_opts {
-	uint32_t cores;       /* 0: one for every two CPUs, at least one */
-	int pin_cpu;          /* CPU of core 0, the others follow; -1: the default rule; -2: never pin */
-	bool is_sim;          /* simulated clock, one core */
-	uint64_t sim_seed;    /* feeds cfs_rand_u64() in a simulation */
-	uint64_t sim_wall_ns; /* simulated wall clock at start */
+	uint32_t cores; /* 0: one for every two CPUs, at least one */
+	int pin_cpu;    /* CPU of core 0, the others follow; -1: the default rule; -2: never pin */
+	bool is_sim;    /* simulated clock, one core */
+	uint64_t sim_seed;                         /* feeds cfs_rand_u64() in a simulation */
+	uint64_t sim_wall_ns;                      /* simulated wall clock at start */
+	uint32_t buf_small_count, buf_large_count; /* of each core's pool; 0: the default (buf.h) */
 };
 
 /* Runs @fn(@arg) as the first fiber of core 0 and returns its result once it has returned and every core has
@@ -56,8 +57,9 @@ uint64_t cfs_rand_u64(void); /* per core; seeded by getrandom(2) or the simulati
 /* Timer: calls @fn(@arg) outside of fibers when due. Embedded; zeroed is unarmed. */
 struct cfs_timer {
 	uint64_t due_ns;
-	uint64_t order; /* ties fire in order of arming */
-	uint32_t slot;  /* heap position + 1; 0 unarmed */
+	uint64_t order;  /* ties fire in order of arming */
+	uint32_t slot;   /* heap position + 1; 0 unarmed */
+	uint32_t domain; /* of who armed it (fiber.h) */
 	void (*fn)(void *arg);
 	void *arg;
 };
@@ -71,7 +73,8 @@ void cfs_timer_disarm(struct cfs_timer *t);
  */
 CFS_AWAITS ssize_t cfs_io_pread(int fd, void *buf, size_t len_bytes, uint64_t off_bytes);
 CFS_AWAITS ssize_t cfs_io_pwrite(int fd, const void *buf, size_t len_bytes, uint64_t off_bytes);
-CFS_AWAITS ssize_t cfs_io_preadv(int fd, const struct iovec *iov, uint32_t count, uint64_t off_bytes);
+CFS_AWAITS ssize_t cfs_io_preadv(int fd, const struct iovec *iov, uint32_t count,
+				 uint64_t off_bytes);
 CFS_AWAITS ssize_t cfs_io_pwritev(int fd, const struct iovec *iov, uint32_t count,
 				  uint64_t off_bytes);
 CFS_AWAITS int cfs_io_fdatasync(int fd);
@@ -93,7 +96,8 @@ struct cfs_io {
 	struct cfs_list pending;
 };
 
-void cfs_io_submit_pread(struct cfs_io *io, int fd, void *buf, size_t len_bytes, uint64_t off_bytes);
+void cfs_io_submit_pread(struct cfs_io *io, int fd, void *buf, size_t len_bytes,
+			 uint64_t off_bytes);
 void cfs_io_submit_pwrite(struct cfs_io *io, int fd, const void *buf, size_t len_bytes,
 			  uint64_t off_bytes);
 void cfs_io_submit_preadv(struct cfs_io *io, int fd, const struct iovec *iov, uint32_t count,
