@@ -22,7 +22,7 @@ static const struct err_row rows[] = {
 static const struct err_row *row_of(int rc)
 {
 	for (size_t i = 0; i < CFS_ARRAY_COUNT(rows); i++)
-		if (rows[i].code == -rc)
+		if (-rows[i].code == rc)
 			return &rows[i];
 	return NULL;
 }
