@@ -1,0 +1,106 @@
+/* Inside of the node: one struct node_core per core, touched by that core only; the node itself is written before it serves. */
+#ifndef CFS_SERVER_NODE_INTERNAL_H
+#define CFS_SERVER_NODE_INTERNAL_H
+
+#include "base/list.h"
+#include "base/reactor.h"
+#include "repl/shard.h"
+#include "server/node.h"
+#include "store/store.h"
+
+#define CFS_NODE_STORES_MAX 256
+#define CFS_NODE_SESSION_BUCKETS 256
+#define CFS_NODE_SESSION_SILENT_NS (60ull * 1000 * 1000 * 1000)
+
+struct node_core;
+
+/* Which of a core's endpoints a call came by. */
+struct node_endpoint {
+	struct node_core *core;
+	struct cfs_net *net;
+	bool is_listener;
+};
+
+/* A client's session as one core knows it. */
+struct node_session {
+	struct cfs_list link;
+	uint64_t id;
+	uint64_t heard_ns;
+};
+
+/* An internal change on its way: its sequence bounds the floor of our session. */
+struct node_pending {
+	struct cfs_list link;
+	uint64_t seq;
+};
+
+/* A record that rests on another shard's, found by a scan. */
+struct node_dep {
+	uint32_t shard, on_shard;
+	uint64_t index, on_index;
+};
+
+struct node_core {
+	struct cfs_node *node;
+	uint32_t id;
+	struct cfs_store **stores; /* [store_count] */
+	uint32_t store_count;
+	struct cfs_shard **shards; /* [node->shards]; NULL: not on this core */
+	uint8_t *scratch;
+	struct cfs_shard_env env;
+	struct node_endpoint local, listener;
+	struct cfs_net_peer **peers; /* [node->cores], by the local address */
+	uint64_t session, seq;
+	struct cfs_list pending; /* node_pending, in order of seq */
+	uint64_t hlc, tick_now, tick_stable;
+	struct cfs_list sessions[CFS_NODE_SESSION_BUCKETS];
+	struct cfs_group fibers;
+	/* recovery */
+	struct node_dep *deps;
+	uint32_t dep_count, dep_cap;
+	uint64_t epoch_seen;
+	bool is_tail_lost;
+	uint32_t findings;
+	char error[256];
+};
+
+struct cfs_node {
+	struct cfs_node_opts opts;
+	char name[64], state_dir[4096];
+	struct cfs_device *device;
+	struct cfs_store_info info;
+	uint32_t shards, stores, cores;
+	uint64_t epoch;
+	struct cfs_ctl *ctl;
+	bool is_ctl_ours, is_serving, is_stopping;
+	struct node_core *core; /* [cores] */
+	struct cfs_group ticker;
+	uint64_t tick, started_ns, syncs;
+};
+
+static inline uint32_t node_store_of(const struct cfs_node *n, uint32_t shard)
+{
+	return shard % n->stores;
+}
+
+static inline uint32_t node_core_of(const struct cfs_node *n, uint32_t shard)
+{
+	return node_store_of(n, shard) % n->cores;
+}
+
+/* node_serve.c: calls that come in. */
+CFS_AWAITS void cfs_node_handle(void *endpoint, struct cfs_net_call *call);
+CFS_AWAITS void cfs_node_sessions_run(void *core); /* fiber: ends sessions that fell silent */
+void cfs_node_sessions_fini(struct node_core *c);
+
+/* node_call.c: what shards ask of their node. */
+void cfs_node_env_init(struct node_core *c);
+CFS_AWAITS int cfs_node_sync_all(struct cfs_node *n);
+CFS_AWAITS void cfs_node_ticker_run(void *node); /* fiber of core 0 */
+
+/* node_recover.c: from opened stores to loaded shards; shared with fsck. */
+CFS_AWAITS int cfs_node_scan(struct node_core *c, const struct cfs_store_opts *so);
+CFS_AWAITS int cfs_node_load(struct node_core *c);
+void cfs_node_cut(struct cfs_node *n);
+
+#endif
