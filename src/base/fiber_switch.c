@@ -71,9 +71,9 @@ void cfs_ctx_make(struct cfs_ctx *ctx, void *stack, size_t stack_bytes, void (*e
 {
 	uintptr_t top = ((uintptr_t)stack + stack_bytes) & ~(uintptr_t)15;
 	/* At its entry a function finds the stack 8 bytes below a multiple of 16. */
-	struct saved_frame *frame = (struct saved_frame *)(void *)(top - 16 - sizeof(*frame) + 8);
+	struct saved_frame *frame = (struct saved_frame *)(void *)(top - sizeof(*frame));
 
-	static_assert(sizeof(struct saved_frame) == 64, "eight words");
+	static_assert(sizeof(struct saved_frame) % 16 == 0, "else the stack is misaligned");
 	*frame = (struct saved_frame){ .resume = entry };
 	ctx->sp = frame;
 }
