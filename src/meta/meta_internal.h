@@ -1,0 +1,77 @@
+/*
+ * What the files of the meta part share: the part's state, and what an operation needs around its change. How a change goes:
+ *
+ *	settle the keys and reserve	may wait: cfs_meta_begin()
+ *	check, build items, commit	without suspending
+ *
+ * Keys are inode numbers: a directory stands for all its names. A key that a transaction has *prepared* here may be decided already, so who
+ * changes it, or reads what the transaction changes, waits for the outcome first (tx.h).
+ */
+#ifndef CFS_META_META_INTERNAL_H
+#define CFS_META_META_INTERNAL_H
+
+#include "meta/meta.h"
+#include "meta/meta_format.h"
+#include "meta/table.h"
+
+struct cfs_tx_table;
+
+#define CFS_SERIALS_BLOCK 65536u
+
+/* Numbers for new inodes: a block from shard 0. */
+struct cfs_serials {
+	uint64_t next, end;        /* of our block; equal: used up */
+	struct cfs_record_dep dep; /* shard 0's record that gave it */
+	bool has_dep;              /* no record of ours that rests on it yet */
+	struct cfs_lock fetch;
+	uint64_t next_block; /* shard 0: where the next block begins */
+};
+
+struct cfs_meta {
+	struct cfs_shard *shard;
+	struct cfs_tables tables;
+	struct cfs_serials serials;
+	struct cfs_tx_table *tx;
+	struct cfs_lock rename; /* shard 0: directories get another parent one at a time */
+	void *files;            /* file.c's */
+	struct cfs_meta_stats stats;
+};
+
+static inline uint64_t cfs_meta_now(const struct cfs_meta *m)
+{
+	return m->shard->env->hlc_now(m->shard->env->ctx);
+}
+
+static inline bool cfs_meta_is_home(const struct cfs_meta *m, uint64_t ino)
+{
+	return cfs_ino_home(ino) == m->shard->id;
+}
+
+/*
+ * Waits until no prepared transaction holds @ino (a number that need not exist). 0; -ECANCELED; -ETIMEDOUT. What was read from
+ * the tables before is stale after. Free when nothing is prepared.
+ */
+CFS_AWAITS int cfs_meta_settle(struct cfs_meta *m, uint64_t ino);
+bool cfs_meta_is_settled(const struct cfs_meta *m, uint64_t ino);
+
+/*
+ * Before a change: settles @ino and @ino2 (0: none), and reserves room for a record of @bytes. On return nothing is held that the caller did
+ * not ask for, and until it suspends the keys stay free. cfs_meta_end() gives the rest of the reservation back, in every case of 0.
+ */
+CFS_AWAITS int cfs_meta_begin(struct cfs_meta *m, uint64_t ino, uint64_t ino2, uint32_t bytes,
+			      bool is_freeing);
+void cfs_meta_end(struct cfs_meta *m, uint32_t bytes, bool is_freeing);
+
+/* The inode of a request: NULL with *@rc -ESTALE (gone, or never here). */
+struct cfs_inode *cfs_meta_inode(struct cfs_meta *m, uint64_t ino, int *rc);
+/* What FSYNC, WRITE and so on put in a reply: @attr in scratch. */
+void cfs_meta_reply_attr(struct cfs_shard_request *rq, const struct cfs_attr *attr);
+
+/* What a change of contents or owner takes away: set-uid, set-gid (with group execution), security.capability. Updates @set and adds
+ * items; nothing when there is nothing to take. */
+void cfs_meta_kill_priv(const struct cfs_inode *i, struct cfs_attr_set *set, struct cfs_items *it);
+
+/* Adds the items that take away @i (no directory, nlink 0 and not open after @it): its inode and its chunks. */
+void cfs_meta_add_removal(struct cfs_meta *m, const struct cfs_inode *i, struct cfs_items *it);
+
+#endif
