@@ -1,13 +1,17 @@
 /*
- * A shard: one log of records, the tables that follow from it, and the answers that make requests exactly once
- * (doc/design/shard.md). Two *parts* hold the tables: meta (namespace) and data (chunks); this layer holds what both share.
+ * A shard: one log of records, the tables that follow from it, and the answers that make requests
+ * exactly once (doc/design/shard.md). Two *parts* hold the tables: meta (namespace) and data
+ * (chunks); this layer holds what both share.
  *
  * A change, in its request's fiber on the shard's core:
- *   - wait for what may wait (room in the store, keys that a transaction holds, data on its way to the device);
- *   - then, without suspending: check against the tables, build items, cfs_shard_commit() = place + apply;
+ *   - wait for what may wait (room in the store, keys that a transaction holds, data on its way to
+ * the device);
+ *   - then, without suspending: check against the tables, fill in the reply, build items,
+ *     cfs_shard_commit() = place + apply;
  *   - answer. An answer leaves only after its record is placed.
- * So tables never show what is not placed, and no lock is needed between local changes. What must hold over an await (a transaction's keys, a file that
- * is truncated or grows) has fiber locks of its own in the part.
+ * So tables never show what is not placed, and no lock is needed between local changes. What must
+ * hold over an await (a transaction's keys, a file that is truncated or grows) has fiber locks of
+ * its own in the part.
  */
 #ifndef CFS_REPL_SHARD_H
 #define CFS_REPL_SHARD_H
@@ -23,15 +27,21 @@
 
 struct cfs_shard;
 
-/* What a shard needs of its node. The node's server fills it in; the simulator the same one. */
+/* What a shard needs of its node, one a core. The node's server fills it in; the simulator the same
+ * one. */
 struct cfs_shard_env {
 	void *ctx;
 	struct cfs_sipkey place_key;
 	uint32_t shards;
-	/* Sends @req to @shard wherever it is and waits for its reply; tries again over disconnects and restarts with the same sequence (the node's
-	 * session), so a change runs once. 0: a reply came, its rc is in it; -ECANCELED: we are stopping. */
-	CFS_AWAITS int (*call)(void *ctx, uint32_t shard, struct cfs_msg *req, struct cfs_net_reply *out);
-	/* Flushes what every store of the node holds now (all shards that records may rest on). 0; -EIO. */
+	uint64_t patch_max_bytes; /* memory for small writes on this core; 0: 64 MiB */
+	void *data_core;          /* the data part's, shared by the core's shards; NULL at first */
+	/* Sends @req to @shard wherever it is and waits for its reply; tries again over disconnects
+	 * and restarts with the same sequence (the node's session), so a change runs once. 0: a
+	 * reply came, its rc is in it; -ECANCELED: we are stopping. */
+	CFS_AWAITS int (*call)(void *ctx, uint32_t shard, struct cfs_msg *req,
+			       struct cfs_net_reply *out);
+	/* Flushes what every store of the node holds now (all shards that records may rest on). 0;
+	 * -EIO. */
 	CFS_AWAITS int (*sync_all)(void *ctx);
 	/* Hybrid time: later than every time seen, at most 1 s ahead of the wall clock. */
 	uint64_t (*hlc_now)(void *ctx);
@@ -51,9 +61,9 @@ struct cfs_shard_request {
 	const struct cfs_msg *msg;
 	struct cfs_net_call *call; /* for bulk; NULL for calls that a part makes to itself */
 	struct cfs_msg reply;
-	struct cfs_buf *reply_buf; /* taken; holds bytes that @reply points to */
+	struct cfs_buf *reply_buf;             /* taken; holds bytes that @reply points to */
 	uint8_t scratch[CFS_ANSWER_BYTES_MAX]; /* small bytes that @reply points to (attr) */
-	bool is_committed;         /* a record with this request's answer was placed */
+	bool is_committed;                     /* a record with this request's answer was placed */
 };
 
 struct cfs_shard_part_ops {
@@ -63,15 +73,21 @@ struct cfs_shard_part_ops {
 	uint16_t op2_first, op2_last;  /* a second range, or 0 */
 	int (*create)(struct cfs_shard *sh, void **part_out);
 	void (*destroy)(void *part);
-	/* Applies one item. @pos: of its record; @is_load: from a checkpoint or at recovery. -CFS_EBAD_FORMAT: the record is corrupt. Never suspends. */
-	int (*apply)(void *part, const struct cfs_item *item, const struct cfs_shard_pos *pos, bool is_load);
-	/* Lists data blocks that an item names (items of other parts that are nested are asked for by the shard). Count, or -CFS_EBAD_FORMAT. No part is needed. */
+	/* Applies one item. @pos: of its record ({0, 0} in a checkpoint); @is_load: from a
+	 * checkpoint or at recovery. -CFS_EBAD_FORMAT: the record is corrupt. Never suspends. */
+	int (*apply)(void *part, const struct cfs_item *item, const struct cfs_shard_pos *pos,
+		     bool is_load);
+	/* Lists data blocks that an item names; NULL: none does. Count, or -CFS_EBAD_FORMAT. No
+	 * part is needed. */
 	int (*refs)(const struct cfs_item *item, struct cfs_block_ref *out, uint32_t max);
-	/* Writes all its tables as items through cfs_shard_checkpoint_add(), which may suspend; what changes meanwhile is in records after the begin. */
+	/* Writes all its tables as items through cfs_shard_checkpoint_add(), which may suspend;
+	 * what changes meanwhile is in records after the begin. */
 	CFS_AWAITS int (*checkpoint)(void *part, struct cfs_checkpoint *c);
-	/* Once all shards of the node serve: finish what was under way (intentions, undecided transactions, orphans). Starts fibers in the shard's group. */
+	/* Once all shards of the node serve: finish what was under way (intentions, undecided
+	 * transactions, orphans). Starts fibers in the shard's group. */
 	CFS_AWAITS int (*resume)(void *part);
-	/* Serves a request. 0 with rq->reply filled in, or a negative code that becomes the reply's rc. */
+	/* Serves a request. 0 with rq->reply filled in, or a negative code that becomes the reply's
+	 * rc. */
 	CFS_AWAITS int (*serve)(void *part, struct cfs_shard_request *rq);
 	/* Checks invariants of all tables (fsck, tests): calls @report for each finding. */
 	void (*check)(void *part, void (*report)(void *ctx, const char *what), void *ctx);
@@ -87,45 +103,87 @@ struct cfs_shard {
 	uint64_t index; /* of the last record placed and applied; 0: none */
 	struct cfs_store *store;
 	struct cfs_shard_env *env;
-	struct cfs_group fibers; /* background work of this shard */
-	bool is_serving;
+	struct cfs_group fibers;           /* background work of this shard */
+	bool is_serving;                   /* see cfs_shard_serving() */
+	struct cfs_waitq waiting;          /* for that */
+	uint64_t used_bytes, used_records; /* of reservations that are still to be given back */
 	const struct cfs_shard_part_ops *ops[CFS_SHARD_PARTS];
 	void *part[CFS_SHARD_PARTS];
 	struct cfs_answers *answers;
-	uint8_t *scratch; /* CFS_RECORD_BYTES_MAX, for building items where nothing suspends; shared by the core's shards */
+	/* CFS_RECORD_BYTES_MAX, for building items where nothing suspends; shared by the core's
+	 * shards */
+	uint8_t *scratch;
 };
 
-/* Creates an empty shard on the calling core. */
-int cfs_shard_create(uint32_t id, struct cfs_store *store, struct cfs_shard_env *env, uint8_t *scratch,
-		     const struct cfs_shard_part_ops *meta, const struct cfs_shard_part_ops *data,
-		     struct cfs_shard **out);
+/* Room in a record that cfs_shard_items() keeps for the answer. */
+#define CFS_SHARD_ANSWER_ROOM 512u
+/* The most that the items of one record may take. */
+#define CFS_SHARD_ITEMS_MAX (CFS_RECORD_BYTES_MAX - CFS_SHARD_ANSWER_ROOM)
+
+/*
+ * Creates an empty shard on the calling core, in epoch 0: set epoch before it serves. @env and
+ * @scratch are borrowed; a part whose ops are NULL is not there. 0; -ENOMEM.
+ */
+int cfs_shard_create(uint32_t id, struct cfs_store *store, struct cfs_shard_env *env,
+		     uint8_t *scratch, const struct cfs_shard_part_ops *meta,
+		     const struct cfs_shard_part_ops *data, struct cfs_shard **out);
 CFS_AWAITS void cfs_shard_destroy(struct cfs_shard *sh); /* cancels and joins its fibers */
 
-/* Recovery: what the store hands out. */
-int cfs_shard_refs(void *unused, const struct cfs_record *r, struct cfs_block_ref *out, uint32_t max);
+/*
+ * Recovery: what the store hands out. refs needs only the parts' ops (in order of CFS_SHARD_PARTS),
+ * so it works before there is a shard. A load returns 0; -CFS_EBAD_FORMAT, -CFS_EBAD_VERSION;
+ * -ENOMEM.
+ */
+int cfs_shard_refs(const struct cfs_shard_part_ops *const ops[CFS_SHARD_PARTS],
+		   const struct cfs_record *r, struct cfs_block_ref *out, uint32_t max);
 int cfs_shard_load_checkpoint(struct cfs_shard *sh, const uint8_t *data, uint32_t len_bytes);
 int cfs_shard_load_record(struct cfs_shard *sh, const struct cfs_record *r);
+/* From now on requests are served (until now they waited); false: they wait again. */
+void cfs_shard_serving(struct cfs_shard *sh, bool is_serving);
+/* Once all shards of the node serve: the parts finish what was under way. */
+CFS_AWAITS int cfs_shard_resume(struct cfs_shard *sh);
+
 /* The store's checkpoint callback, for this shard. */
 CFS_AWAITS int cfs_shard_checkpoint(struct cfs_shard *sh);
-int cfs_shard_checkpoint_add(struct cfs_checkpoint *c, uint8_t kind, const void *data,
-			     uint32_t len_bytes);
+CFS_AWAITS int cfs_shard_checkpoint_add(struct cfs_checkpoint *c, uint8_t kind, const void *data,
+					uint32_t len_bytes);
 
 /*
- * Serves @call: exactly once for changes (a kept answer is sent again, a repeated request waits for the first, one below the session's floor is refused),
- * then the part's serve(), then the reply. Always replies.
+ * Serves @call: exactly once for changes (a kept answer is sent again, a repeated request waits for
+ * the first, one below the session's floor is refused), then the part's serve(), then the reply.
+ * Always replies. A reply carries the shard's epoch and the hybrid time, that to a change the index
+ * of its record; epoch and index are the record's also when a kept answer is sent again.
  */
 CFS_AWAITS void cfs_shard_serve(struct cfs_shard *sh, struct cfs_net_call *call);
+/*
+ * The same for a request of this core's own, without a transport: @rq->msg is set by the caller,
+ * the rest is cleared here; @rq->reply holds the reply on return, with rc set when it was refused.
+ * Byte fields of a kept answer point into @rq->scratch. The caller puts @rq->reply_buf.
+ */
+CFS_AWAITS void cfs_shard_serve_local(struct cfs_shard *sh, struct cfs_shard_request *rq);
+/* A session has ended: the parts drop what it held, its answers go. */
+CFS_AWAITS void cfs_shard_session_end(struct cfs_shard *sh, uint64_t session);
+/* Checks invariants of all tables. */
+void cfs_shard_check(struct cfs_shard *sh, void (*report)(void *ctx, const char *what), void *ctx);
 
-/* Starts a list of items in the shard's scratch. From here to cfs_shard_commit() nothing may suspend. */
+/* Starts a list of items in the shard's scratch. From here to cfs_shard_commit() nothing may
+ * suspend. */
 void cfs_shard_items(struct cfs_shard *sh, struct cfs_items *it);
 /*
- * Places @it as the next record and applies it. With @rq: its (session, sequence) and its reply as filled in so far are kept as the answer, in the same record. @deps: what it
- * rests on. The store's reservation was made before. Returns where it is. Never suspends.
+ * Places @it as the next record and applies it. With @rq (of a change): its (session, sequence) and
+ * its reply as filled in so far are kept as the answer, in the same record, and that is what will
+ * be sent.
+ * @deps: what it rests on. The reservation was made before. Returns where it is. Never suspends.
  */
 struct cfs_shard_pos cfs_shard_commit(struct cfs_shard *sh, struct cfs_items *it,
 				      const struct cfs_record_dep *deps, uint32_t dep_count,
 				      struct cfs_shard_request *rq);
-/* Room for one record of up to @bytes of items (and an answer); may wait. @is_freeing as in store.h. */
+/*
+ * Room for one record of up to @bytes of items (and an answer); may wait. @is_freeing as in
+ * store.h. Each successful reserve is followed by one unreserve with the same arguments, whether a
+ * record was placed or not: what records took is known here. Returns 0; -ENOSPC; -EIO; -ETIMEDOUT;
+ * -ECANCELED.
+ */
 CFS_AWAITS int cfs_shard_reserve(struct cfs_shard *sh, uint32_t bytes, bool is_freeing);
 void cfs_shard_unreserve(struct cfs_shard *sh, uint32_t bytes, bool is_freeing);
 /* Applies a nested list of items (a prepared transaction that commits). */
