@@ -20,8 +20,8 @@ static void rfc3720(void **state)
 	assert_int_equal(cfs_crc32c(0, data, sizeof(data)), 0x8a9136aa);
 	memset(data, 0xff, sizeof(data));
 	assert_int_equal(cfs_crc32c(0, data, sizeof(data)), 0x62a8ab43);
-	for (uint8_t i = 0; i < sizeof(data); i++)
-		data[i] = i;
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)i;
 	assert_int_equal(cfs_crc32c(0, data, sizeof(data)), 0x46dd794e);
 }
 
