@@ -1,7 +1,8 @@
 /*
- * Items of the namespace: bytes in records, checkpoints and prepared transactions (doc/format/record.md). Items say what is: putting one
- * twice in order changes nothing. What names something that is not there is skipped at replay, since a checkpoint may be ahead.
- * Names, targets and values follow the fixed part to the end of the item.
+ * Items of the namespace: bytes in records, checkpoints and prepared transactions
+ * (doc/format/record.md). Items say what is: putting one twice in order changes nothing. What names
+ * something that is not there is skipped at replay, since a checkpoint may be ahead. Names, targets
+ * and values follow the fixed part to the end of the item.
  */
 #ifndef CFS_META_META_FORMAT_H
 #define CFS_META_META_FORMAT_H

@@ -1,11 +1,12 @@
 /*
- * The namespace tables of one shard: inodes by number, dentries by (directory, name) and, for each directory, by cookie
- * (doc/design/namespace.md).
+ * The namespace tables of one shard: inodes by number, dentries by (directory, name) and, for each
+ * directory, by cookie (doc/design/namespace.md).
  *
- * A table is the result of items: only apply() of the meta part changes it, nothing else assigns a field of what is on the log.
- * Everything that belongs to a directory is in one shard, so a dentry points at its directory's inode; the inode that it names may be
- * elsewhere. All memory here belongs to the tables; a fiber that keeps a pointer over an await pins the inode and
- * looks at is_gone afterwards.
+ * A table is the result of items: only apply() of the meta part changes it, nothing else assigns a
+ * field of what is on the log. Everything that belongs to a directory is in one shard, so a dentry
+ * points at its directory's inode; the inode that it names may be elsewhere. All memory here
+ * belongs to the tables; a fiber that keeps a pointer over an await pins the inode and looks at
+ * is_gone afterwards.
  */
 #ifndef CFS_META_TABLE_H
 #define CFS_META_TABLE_H
@@ -49,8 +50,9 @@ struct cfs_dir {
 };
 
 /*
- * An inode whose home this shard is. attr.nlink of a directory is kept at 2 + subdirs, attr.size at its entries; for others both are
- * as the items said. An inode that is no directory and has nlink 0 is an orphan: it stays while somebody has it open.
+ * An inode whose home this shard is. attr.nlink of a directory is kept at 2 + subdirs, attr.size at
+ * its entries; for others both are as the items said. An inode that is no directory and has nlink 0
+ * is an orphan: it stays while somebody has it open.
  */
 struct cfs_inode {
 	struct cfs_inode *hash_next;
@@ -104,7 +106,8 @@ uint32_t cfs_inode_open_count(const struct cfs_inode *i, uint64_t session);
 void cfs_inode_pin(struct cfs_inode *i);
 void cfs_inode_unpin(struct cfs_inode *i);
 
-/* Puts an inode with @attr in, or replaces the attributes of the one that is there. -ENOMEM; -CFS_EBAD_FORMAT: it was of another type. */
+/* Puts an inode with @attr in, or replaces the attributes of the one that is there. -ENOMEM;
+ * -CFS_EBAD_FORMAT: it was of another type. */
 int cfs_inode_put(struct cfs_tables *t, const struct cfs_attr *attr, struct cfs_inode **out);
 /* Takes it out with all that hangs on it (dentries too: at replay they may still be there). */
 void cfs_inode_remove(struct cfs_tables *t, struct cfs_inode *i);
@@ -133,8 +136,13 @@ struct cfs_dentry_value {
 	uint32_t mode, uid, gid;
 	struct cfs_bytes name;
 };
-/* Puts or replaces; counts of the directory follow. -ENOMEM; -CFS_EBAD_FORMAT: the cookie is another name's. */
-int cfs_dentry_put(struct cfs_tables *t, struct cfs_inode *dir, const struct cfs_dentry_value *v);
+/*
+ * Puts or replaces; counts of the directory follow. Where another name has the cookie, that one is
+ * taken out if @may_evict: at replay over a checkpoint that is ahead, a later record brings it
+ * back. -ENOMEM; -CFS_EBAD_FORMAT: the cookie is another name's.
+ */
+int cfs_dentry_put(struct cfs_tables *t, struct cfs_inode *dir, const struct cfs_dentry_value *v,
+		   bool may_evict);
 void cfs_dentry_remove(struct cfs_tables *t, struct cfs_dentry *d);
 
 /* Checks counts, trees and links of everything; for tests and fsck. */
