@@ -7,8 +7,7 @@
 __attribute__((noreturn, cold)) void cfs_assert_failed(const char *expr, const char *file, int line,
 						       const char *func);
 
-#define cfs_assert(cond) \
-	((cond) ? (void)0 : cfs_assert_failed(#cond, __FILE__, __LINE__, __func__))
+#define cfs_assert(cond) ((cond) ? (void)0 : cfs_assert_failed(#cond, __FILE__, __LINE__, __func__))
 #ifdef CFS_DEBUG
 #define cfs_debug_assert(cond) cfs_assert(cond)
 #else

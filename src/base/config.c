@@ -258,7 +258,8 @@ int cfs_config_argument(struct cfs_config *cfg, const char *argument,
 	return set_option(cfg, opt, value ? value + 1 : "true", CFS_CONFIG_ARGUMENT, why);
 }
 
-/* What the INI parser's callbacks share. The library does not tell the line, so the reader counts. */
+/* What the INI parser's callbacks share. The library does not tell the line, so the reader counts.
+ */
 struct load {
 	FILE *file;
 	const char *path;
@@ -328,7 +329,8 @@ int cfs_config_load(struct cfs_config *cfg, const char *path, char why[CFS_CONFI
 		return rc;
 	}
 	rc = ini_parse_stream(load_line, &load, load_value, &load);
-	/* The parser's own finding is a line without '=' or a bad section; ours come first if earlier. */
+	/* The parser's own finding is a line without '=' or a bad section; ours come first if
+	 * earlier. */
 	if (rc > 0 && (!load.is_bad || (uint32_t)rc < load.line)) {
 		load.is_bad = false;
 		load.line = (uint32_t)rc;

@@ -1,10 +1,10 @@
 /*
  * Options: one table feeds the file's parser, the command line, --help, the man page and
- * `cfs config show`. The file is INI (/etc/claudefs/claudefs.conf), keys with or without a [claudefs]
- * section above them. On the command line a key is --key=value, and - may stand for _.
+ * `cfs config show`. The file is INI (/etc/claudefs/claudefs.conf), keys with or without a
+ * [claudefs] section above them. On the command line a key is --key=value, and - may stand for _.
  *
- * Nothing is changed by a file or an argument that has an error in it. The error is one line: where,
- * what, and the nearest name that exists.
+ * Nothing is changed by a file or an argument that has an error in it. The error is one line:
+ * where, what, and the nearest name that exists.
  */
 #ifndef CFS_BASE_CONFIG_H
 #define CFS_BASE_CONFIG_H
@@ -68,16 +68,17 @@ struct cfs_config {
 void cfs_config_defaults(struct cfs_config *cfg);
 
 /*
- * Takes over what the file @path says. Returns 0; -EINVAL: an error in it; -ENOENT and other errors of
- * open(2), where only the caller knows whether the file must exist. On failure @cfg is untouched and
+ * Takes over what the file @path says. Returns 0; -EINVAL: an error in it; -ENOENT and other errors
+ * of open(2), where only the caller knows whether the file must exist. On failure @cfg is untouched
+ * and
  * @why says in one line what is wrong, "/etc/claudefs/claudefs.conf:3: unknown key ...".
  */
 int cfs_config_load(struct cfs_config *cfg, const char *path, char why[CFS_CONFIG_WHY_BYTES]);
 
 /*
  * Takes over one argument, "--key=value"; "--key" alone switches a BOOL on. Returns 0; -ENOENT: not
- * an option of the table, @why names the nearest (a program with options of its own asks here last);
- * -EINVAL: bad value, @why says what is wrong. On failure @cfg is untouched.
+ * an option of the table, @why names the nearest (a program with options of its own asks here
+ * last); -EINVAL: bad value, @why says what is wrong. On failure @cfg is untouched.
  */
 int cfs_config_argument(struct cfs_config *cfg, const char *argument,
 			char why[CFS_CONFIG_WHY_BYTES]);

@@ -1,5 +1,6 @@
 /*
- * Little-endian fields of formats: one-member structs, so that arithmetic on raw bytes does not compile.
+ * Little-endian fields of formats: one-member structs, so that arithmetic on raw bytes does not
+ * compile.
  */
 #ifndef CFS_BASE_ENDIAN_H
 #define CFS_BASE_ENDIAN_H

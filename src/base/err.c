@@ -64,6 +64,7 @@ int cfs_err_class(int rc)
 	row = row_of(rc);
 	if (row)
 		return -row->class_errno;
-	/* A number that is neither ours nor the kernel's came from a peer or is a bug: never leaked. */
+	/* A number that is neither ours nor the kernel's came from a peer or is a bug: never
+	 * leaked. */
 	return rc > -CFS_ERR_BASE ? rc : -EIO;
 }

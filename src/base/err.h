@@ -1,6 +1,6 @@
 /*
- * Errors: negative errno values, and our own codes where errno cannot say it. Inner code tests the exact
- * code; the edges translate once with cfs_err_class().
+ * Errors: negative errno values, and our own codes where errno cannot say it. Inner code tests the
+ * exact code; the edges translate once with cfs_err_class().
  */
 #ifndef CFS_BASE_ERR_H
 #define CFS_BASE_ERR_H

@@ -32,7 +32,8 @@ static void sip_round(uint64_t v[4])
 	v[2] = rotl(v[2], 32);
 }
 
-/* The paper, section 2: two rounds a word, four at the end, the length in the last word's top byte. */
+/* The paper, section 2: two rounds a word, four at the end, the length in the last word's top byte.
+ */
 uint64_t cfs_siphash(const struct cfs_sipkey *key, const void *data, size_t len_bytes)
 {
 	const uint8_t *at = data;

@@ -1,4 +1,5 @@
-/* Hashes: xxhash for tables, SipHash-2-4 (Aumasson, Bernstein 2012) where hostile names must not steer. CRC32C by ISA-L. */
+/* Hashes: xxhash for tables, SipHash-2-4 (Aumasson, Bernstein 2012) where hostile names must not
+ * steer. CRC32C by ISA-L. */
 #ifndef CFS_BASE_HASH_H
 #define CFS_BASE_HASH_H
 

@@ -3,7 +3,8 @@
 #include "base/assert.h"
 #include "base/util.h"
 
-/* Values below CFS_HIST_STEPS have a bucket each; above, the top CFS_HIST_STEP_BITS + 1 bits choose. */
+/* Values below CFS_HIST_STEPS have a bucket each; above, the top CFS_HIST_STEP_BITS + 1 bits
+ * choose. */
 static uint32_t bucket_of(uint64_t ns)
 {
 	uint32_t shift;
@@ -45,7 +46,8 @@ void cfs_hist_merge(struct cfs_hist *into, const struct cfs_hist *from)
 
 		if (n == 0)
 			continue;
-		/* The count follows the buckets, which may have moved on since @from's was stored. */
+		/* The count follows the buckets, which may have moved on since @from's was stored.
+		 */
 		cfs_counter_add(&into->buckets[i], n);
 		cfs_counter_add(&into->count, n);
 	}
@@ -62,7 +64,8 @@ uint64_t cfs_hist_permille_ns(const struct cfs_hist *h, uint32_t permille)
 	cfs_assert(permille <= 1000);
 	if (count == 0)
 		return 0;
-	/* The smallest rank that covers the share; divided first where the product could overflow. */
+	/* The smallest rank that covers the share; divided first where the product could overflow.
+	 */
 	rank = count / 1000 * permille + (count % 1000 * permille + 999) / 1000;
 	rank = CFS_MAX(rank, (uint64_t)1);
 	for (uint32_t i = 0; i < CFS_HIST_BUCKETS - 1; i++) {

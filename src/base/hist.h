@@ -2,8 +2,9 @@
  * Counters and latency histograms. One core writes, any thread may read: every access is a relaxed
  * atomic load or store, so a reader sees whole numbers, perhaps a moment apart.
  *
- * The histogram is log-linear (as HdrHistogram's): CFS_HIST_STEPS buckets for each power of two, so a
- * value is known within 1/16 of itself, from 1 ns to 18 minutes; what is longer counts as the longest.
+ * The histogram is log-linear (as HdrHistogram's): CFS_HIST_STEPS buckets for each power of two, so
+ * a value is known within 1/16 of itself, from 1 ns to 18 minutes; what is longer counts as the
+ * longest.
  */
 #ifndef CFS_BASE_HIST_H
 #define CFS_BASE_HIST_H
@@ -43,7 +44,8 @@ struct cfs_hist {
 void cfs_hist_add(struct cfs_hist *h, uint64_t ns);
 /* Adds @from, which may be another core's, to @into, which is the caller's. */
 void cfs_hist_merge(struct cfs_hist *into, const struct cfs_hist *from);
-/* The value that @permille of 1000 values are not above: 500 the median, 999, 1000 the maximum. 0 when empty. */
+/* The value that @permille of 1000 values are not above: 500 the median, 999, 1000 the maximum. 0
+ * when empty. */
 uint64_t cfs_hist_permille_ns(const struct cfs_hist *h, uint32_t permille);
 /* 0 when empty. */
 uint64_t cfs_hist_mean_ns(const struct cfs_hist *h);

@@ -14,7 +14,8 @@
 
 #define LINE_BYTES_MAX 1024
 
-/* One log a process. The lock guards the file against its own replacement; lines are single writes. */
+/* One log a process. The lock guards the file against its own replacement; lines are single writes.
+ */
 static struct {
 	pthread_mutex_t lock;
 	int fd;
@@ -115,7 +116,8 @@ static void write_whole(int fd, const char *line, size_t len)
 	while (n < 0 && errno == EINTR);
 }
 
-/* The file grew past its bound: it becomes the old one. A failure keeps the old file growing no more. */
+/* The file grew past its bound: it becomes the old one. A failure keeps the old file growing no
+ * more. */
 static void rotate(void)
 {
 	int fd;

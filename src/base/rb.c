@@ -1,6 +1,6 @@
 /*
- * Cormen, Leiserson, Rivest, Stein, "Introduction to Algorithms", chapter 13, without its sentinel: a
- * NULL child is black, so removal carries the parent of the place that lost a black node.
+ * Cormen, Leiserson, Rivest, Stein, "Introduction to Algorithms", chapter 13, without its sentinel:
+ * a NULL child is black, so removal carries the parent of the place that lost a black node.
  */
 #include "base/rb.h"
 

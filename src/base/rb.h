@@ -1,6 +1,6 @@
 /*
- * Intrusive red-black tree (Cormen et al., chapter 13). The caller searches: it walks from root by its own
- * comparison, then links and rebalances. Nodes are owned by whoever embeds them.
+ * Intrusive red-black tree (Cormen et al., chapter 13). The caller searches: it walks from root by
+ * its own comparison, then links and rebalances. Nodes are owned by whoever embeds them.
  */
 #ifndef CFS_BASE_RB_H
 #define CFS_BASE_RB_H

@@ -10,7 +10,8 @@
 #include "base/util.h"
 
 /*
- * The reference implementation's vectors: key 00 01 .. 0f, input of n bytes 00 01 .. n-1, as numbers.
+ * The reference implementation's vectors: key 00 01 .. 0f, input of n bytes 00 01 .. n-1, as
+ * numbers.
  */
 static const uint64_t sip_vectors[64] = {
 	0x726fdb47dd0e0e31, 0x74f839c593dc67fd, 0x0d6c8009d9a94f5a, 0x85676696d7fb7e2d,

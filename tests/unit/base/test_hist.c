@@ -17,7 +17,8 @@ static void empty(void **state)
 	assert_int_equal(cfs_hist_mean_ns(&h), 0);
 }
 
-/* One value alone: every percentile is that value, within a sixteenth and never above the maximum. */
+/* One value alone: every percentile is that value, within a sixteenth and never above the maximum.
+ */
 static void within_a_step(void **state)
 {
 	static struct cfs_hist h;
