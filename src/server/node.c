@@ -390,7 +390,7 @@ static CFS_AWAITS int start_steps(struct cfs_node *n, char *err_out, uint32_t er
 			return rc;
 	}
 	if (n->core[0].shards[0]->index == 0) {
-		rc = cfs_meta_make_root(n->core[0].shards[0]);
+		rc = cfs_meta_make_root(n->core[0].shards[0], 0755, 0, 0);
 		if (rc < 0)
 			return rc;
 	} else if (lost) {

@@ -60,7 +60,8 @@ struct node_core {
 	uint32_t dep_count, dep_cap;
 	uint64_t epoch_seen;
 	bool is_tail_lost;
-	uint32_t findings;
+	void (*on_finding)(void *ctx, const char *what); /* NULL: logged */
+	void *finding_ctx;
 	char error[256];
 };
 

@@ -70,8 +70,10 @@ static void found(void *ctx, const char *what)
 {
 	struct node_core *c = ctx;
 
-	c->findings++;
-	cfs_warn("recovery found", "%s", what);
+	if (c->on_finding)
+		c->on_finding(c->finding_ctx, what);
+	else
+		cfs_warn("recovery found", "%s", what);
 }
 
 static struct cfs_store_recovery_ops recovery_ops(struct node_core *c)
