@@ -1,7 +1,7 @@
 /*
  * Buffers: page-aligned memory from per-core pools, registered once with io_uring (where memlock
- * allows) and, by the transport, with the fabric. Counted without atomics: a buffer belongs to one core and crosses only by being
- * given away. An empty pool is back-pressure: the fiber waits.
+ * allows) and, by the transport, with the fabric. Counted without atomics: a buffer belongs to one
+ * core and crosses only by being given away. An empty pool is back-pressure: the fiber waits.
  */
 #ifndef CFS_BASE_BUF_H
 #define CFS_BASE_BUF_H
@@ -25,7 +25,8 @@ struct cfs_buf {
 	struct cfs_list link;
 };
 
-/* Waits for a buffer of at least @len_bytes (at most CFS_BUF_LARGE_BYTES). Returns 0; -ECANCELED; -ETIMEDOUT; -EMSGSIZE. */
+/* Waits for a buffer of at least @len_bytes (at most CFS_BUF_LARGE_BYTES). Returns 0; -ECANCELED;
+ * -ETIMEDOUT; -EMSGSIZE. */
 CFS_AWAITS int cfs_buf_get(uint32_t len_bytes, struct cfs_buf **out);
 /* The same without waiting: -EAGAIN when the pool is empty. */
 int cfs_buf_try(uint32_t len_bytes, struct cfs_buf **out);

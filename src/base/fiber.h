@@ -4,8 +4,8 @@
  * A fiber runs on the core that started it, never moves, and is switched only where it awaits.
  * Every fiber is in a group; a group is joined before its owner goes away. Cancelling a group makes
  * the pending and every later interruptible await of its fibers return -ECANCELED.
- * Each fiber has a deadline (CFS_DEADLINE_NONE: none), inherited by what it starts; an interruptible await
- * returns -ETIMEDOUT when it passes.
+ * Each fiber has a deadline (CFS_DEADLINE_NONE: none), inherited by what it starts; an
+ * interruptible await returns -ETIMEDOUT when it passes.
  */
 #ifndef CFS_BASE_FIBER_H
 #define CFS_BASE_FIBER_H
@@ -15,7 +15,8 @@
 
 #include "base/list.h"
 
-/* May suspend the calling fiber. Only functions marked so may call functions marked so (tools/check). */
+/* May suspend the calling fiber. Only functions marked so may call functions marked so
+ * (tools/check). */
 #define CFS_AWAITS
 #define CFS_DEADLINE_NONE UINT64_MAX
 
@@ -68,14 +69,14 @@ void cfs_deadline_restore(uint64_t deadline_ns);
 uint64_t cfs_deadline(void);
 
 /*
- * A domain is what one simulated process is: fibers, timers and posts belong to the domain of whoever started, armed or
- * sent them. 0, where all begins, is the simulator itself. Set by the simulator where it starts a process, delivers to one
- * (to the receiver's), or acts for a device or network that outlives one (to 0).
+ * A domain is what one simulated process is: fibers, timers and posts belong to the domain of
+ * whoever started, armed or sent them. 0, where all begins, is the simulator itself. Set by the
+ * simulator where it starts a process, delivers to one (to the receiver's), or acts for a device or
+ * network that outlives one (to 0).
  */
 uint32_t cfs_domain(void);
-uint32_t cfs_domain_set(
-	uint32_t
-		domain); /* of the calling fiber, or of the running callback; returns the old one */
+uint32_t cfs_domain_set(uint32_t domain); /* of the calling fiber, or of the running callback;
+					     returns the old one */
 /* Simulator only: forgets every fiber, timer and post of @domain at once, as SIGKILL would. */
 void cfs_domain_abandon(uint32_t domain);
 

@@ -319,6 +319,8 @@ static uint32_t reactor_turn(struct cfs_reactor *r)
 		work += cfs_ring_turn(r);
 	work += pollers_turn(r);
 	work += timers_turn(r);
+	if (work > 0 && r->ring.is_open)
+		cfs_ring_submit(r, false);
 	return work;
 }
 
@@ -351,20 +353,22 @@ static bool reactor_spin(struct cfs_reactor *r)
 	if (now_ns - r->idle_since_ns >= r->spin_ns)
 		return false;
 	r->stats.spins++;
+	cfs_ring_submit(r, true);
 	cpu_relax();
 	return true;
 }
 
-static void reactor_sleep(struct cfs_reactor *r)
+/* False: it was no time to sleep. */
+static bool reactor_sleep(struct cfs_reactor *r)
 {
 	uint64_t due_ns = cfs_timer_heap_due(&r->timers), before_ns = 0, timeout_ns = UINT64_MAX;
 
 	if (!pollers_may_sleep(r))
-		return;
+		return false;
 	if (due_ns != UINT64_MAX || r->spin_ns_max)
 		before_ns = cfs_now_ns();
 	if (due_ns <= before_ns)
-		return;
+		return false;
 	if (due_ns != UINT64_MAX)
 		timeout_ns = due_ns - before_ns;
 	if (r->outbox_bits)
@@ -377,12 +381,13 @@ static void reactor_sleep(struct cfs_reactor *r)
 	}
 	cfs_ring_arm_wake(r);
 	if (!cfs_mailbox_sleep(&r->mailbox))
-		return;
+		return false;
 	r->stats.sleeps++;
 	cfs_ring_sleep(r, timeout_ns);
 	cfs_mailbox_awake(&r->mailbox);
 	if (r->spin_ns_max)
 		spin_adapt(r, cfs_now_ns() - before_ns);
+	return true;
 }
 
 /* Nothing is ready: the clock moves to the next timer. */
@@ -424,7 +429,8 @@ void cfs_reactor_loop(struct cfs_reactor *r)
 		if (reactor_spin(r))
 			continue;
 		r->idle_since_ns = 0;
-		reactor_sleep(r);
+		if (!reactor_sleep(r))
+			cfs_ring_submit(r, true);
 	}
 }
 

@@ -3,12 +3,13 @@
  * (doc/design/runtime.md).
  *
  * A process has a runtime of N cores. Core 0 is the thread that calls cfs_runtime_run(); the others
- * are its threads, pinned only where the machine has more than two CPUs. A reactor spins for a bounded, adaptive time (zero where cores are
- * fewer than busy threads), then sleeps in io_uring_enter; everything that can wake it (mailbox eventfd,
- * pollers' descriptors, CQEs, the next timer) ends that one wait.
+ * are its threads, pinned only where the machine has more than two CPUs. A reactor spins for a
+ * bounded, adaptive time (zero where cores are fewer than busy threads), then sleeps in
+ * io_uring_enter; everything that can wake it (mailbox eventfd, pollers' descriptors, CQEs, the
+ * next timer) ends that one wait.
  *
- * The simulated runtime has one core, no io_uring and a clock that jumps to the next timer when no fiber is
- * ready: same seed, same run.
+ * The simulated runtime has one core, no io_uring and a clock that jumps to the next timer when no
+ * fiber is ready: same seed, same run.
  */
 #ifndef CFS_BASE_REACTOR_H
 #define CFS_BASE_REACTOR_H
@@ -33,20 +34,21 @@ struct cfs_runtime_opts {
 	uint32_t buf_small_count, buf_large_count; /* of each core's pool; 0: the default (buf.h) */
 };
 
-/* Runs @fn(@arg) as the first fiber of core 0 and returns its result once it has returned and every core has
- * stopped. Returns -ENOSYS with a log line where io_uring is missing or forbidden. */
+/* Runs @fn(@arg) as the first fiber of core 0 and returns its result once it has returned and every
+ * core has stopped. Returns -ENOSYS with a log line where io_uring is missing or forbidden. */
 int cfs_runtime_run(const struct cfs_runtime_opts *opts, int (*fn)(void *arg), void *arg);
 
 uint32_t cfs_core_count(void);
 uint32_t cfs_core_id(void); /* of the calling thread; UINT32_MAX outside the runtime */
 bool cfs_runtime_is_sim(void);
 
-/* Runs @fn(@arg) on @core, in no fiber (it must not await); does not wait. From any core, also its own, and from
- * offload threads. Order from one sender to one core is kept. */
+/* Runs @fn(@arg) on @core, in no fiber (it must not await); does not wait. From any core, also its
+ * own, and from offload threads. Order from one sender to one core is kept. */
 void cfs_core_post(uint32_t core, void (*fn)(void *arg), void *arg);
 /* Runs @fn(@arg) as a fiber on @core and waits (uninterruptibly) for its result. */
 CFS_AWAITS int cfs_core_call(uint32_t core, int (*fn)(void *arg), void *arg);
-/* Runs @fn(@arg) on a thread where it may block; waits uninterruptibly. In a simulation: runs it in place. */
+/* Runs @fn(@arg) on a thread where it may block; waits uninterruptibly. In a simulation: runs it in
+ * place. */
 CFS_AWAITS int cfs_offload(int (*fn)(void *arg), void *arg);
 
 /* Clocks, nanoseconds. now: CLOCK_BOOTTIME; wall: CLOCK_REALTIME. Simulated in a simulation. */
@@ -82,7 +84,8 @@ CFS_AWAITS int cfs_io_fallocate(int fd, int mode, uint64_t off_bytes, uint64_t l
 /* Waits until @fd has one of @events (poll(2)); interruptible. Returns the events. */
 CFS_AWAITS int cfs_io_poll(int fd, uint32_t events);
 
-/* The same without waiting: @fn(@io) runs outside of fibers with io->res set. Embedded; alive until then. */
+/* The same without waiting: @fn(@io) runs outside of fibers with io->res set. Embedded; alive until
+ * then. */
 struct cfs_io {
 	int64_t res;
 	void (*fn)(struct cfs_io *io);
@@ -107,9 +110,9 @@ void cfs_io_submit_pwritev(struct cfs_io *io, int fd, const struct iovec *iov, u
 void cfs_io_submit_fdatasync(struct cfs_io *io, int fd);
 
 /*
- * A poller is asked in every turn of the loop: @poll returns how many events it handled (0: idle). @fd, if not
- * -1, wakes the reactor's sleep when readable. @may_sleep, if not NULL, is asked before sleeping and arms @fd's
- * source; false: something is there already, poll again.
+ * A poller is asked in every turn of the loop: @poll returns how many events it handled (0: idle).
+ * @fd, if not -1, wakes the reactor's sleep when readable. @may_sleep, if not NULL, is asked before
+ * sleeping and arms @fd's source; false: something is there already, poll again.
  */
 struct cfs_poller {
 	int (*poll)(void *arg);

@@ -98,8 +98,11 @@ void cfs_runtime_forget(void);
 /* reactor_ring.c. Returns 0; -errno of io_uring_setup(2). By the thread that will use it. */
 int cfs_ring_open(struct cfs_ring *ring);
 void cfs_ring_close(struct cfs_ring *ring);
-/* Submits what an earlier turn left and handles completions. Returns their number. */
+/* Handles completions. Returns their number. */
 uint32_t cfs_ring_turn(struct cfs_reactor *r);
+/* Submits entries that are urgent or have waited a turn; others wait: perhaps there will be more,
+ * perhaps the core sleeps, and then the call that sleeps takes them along. */
+void cfs_ring_submit(struct cfs_reactor *r, bool is_urgent);
 /* Submits all, and sleeps until a completion or for @timeout_ns (UINT64_MAX: no limit). */
 void cfs_ring_sleep(struct cfs_reactor *r, uint64_t timeout_ns);
 void cfs_ring_arm_wake(struct cfs_reactor *r);

@@ -265,19 +265,30 @@ static bool ring_has_work(const struct cfs_ring *ring)
 	       (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
 }
 
+static void ring_enter(struct cfs_reactor *r)
+{
+	ring_check(io_uring_submit_and_get_events(&r->ring.uring));
+	r->ring.is_old = false;
+	r->stats.submits++;
+}
+
 uint32_t cfs_ring_turn(struct cfs_reactor *r)
 {
-	struct cfs_ring *ring = &r->ring;
-	bool has_new = io_uring_sq_ready(&ring->uring) > 0;
-
-	/* Entries of this turn wait for the next one: perhaps there is more, perhaps we sleep. */
-	if (ring_has_work(ring) || (has_new && ring->is_old)) {
-		ring_check(io_uring_submit_and_get_events(&ring->uring));
-		r->stats.submits++;
-		has_new = false;
-	}
-	ring->is_old = has_new;
+	if (ring_has_work(&r->ring))
+		ring_enter(r);
 	return ring_reap(r);
+}
+
+void cfs_ring_submit(struct cfs_reactor *r, bool is_urgent)
+{
+	struct cfs_ring *ring = &r->ring;
+
+	if (io_uring_sq_ready(&ring->uring) == 0)
+		return;
+	if (is_urgent || ring->is_old)
+		ring_enter(r);
+	else
+		ring->is_old = true;
 }
 
 void cfs_ring_sleep(struct cfs_reactor *r, uint64_t timeout_ns)
@@ -344,8 +355,7 @@ void cfs_ring_disarm_poller(struct cfs_reactor *r, struct cfs_poller *p)
 	sqe->opcode = IORING_OP_POLL_REMOVE;
 	sqe->fd = -1;
 	sqe->addr = slot << 3 | TAG_POLL;
-	ring_check(io_uring_submit_and_get_events(&r->ring.uring));
-	r->stats.submits++;
+	ring_enter(r);
 }
 
 /* ---- awaiting ---- */

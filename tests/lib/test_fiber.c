@@ -25,14 +25,18 @@ static CFS_AWAITS int fiber_test_main(void *arg)
 	return 0;
 }
 
+int cfs_test_run(const struct cfs_runtime_opts *opts, int (*fn)(void *arg), void *arg)
+{
+	cfs_runtime_forget();
+	return cfs_runtime_run(opts, fn, arg);
+}
+
 void cfs_test_fiber(const struct cfs_runtime_opts *opts, void (*body)(void **state), void **state)
 {
 	struct fiber_test t = { .body = body, .state = state };
 	int rc;
 
-	/* A check that failed in an earlier body jumped out of its fiber and left all standing. */
-	cfs_runtime_forget();
-	rc = cfs_runtime_run(opts, fiber_test_main, &t);
+	rc = cfs_test_run(opts, fiber_test_main, &t);
 	assert_int_equal(rc, 0);
 #if !defined(CFS_ASAN) && !defined(CFS_TSAN)
 	assert_in_range(t.peak_bytes, 0, CFS_TEST_STACK_PEAK_BYTES);

@@ -14,6 +14,9 @@
 
 #define CFS_TEST_STACK_PEAK_BYTES (32u * 1024)
 
+/* cfs_runtime_run(), but also after a check that failed inside of a fiber: it jumped out and left
+ * its runtime standing. */
+int cfs_test_run(const struct cfs_runtime_opts *opts, int (*fn)(void *arg), void *arg);
 /* Runs @body(@state) as the first fiber of a runtime of @opts. */
 void cfs_test_fiber(const struct cfs_runtime_opts *opts, void (*body)(void **state), void **state);
 
