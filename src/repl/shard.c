@@ -29,6 +29,7 @@
 #include "repl/shard_format.h"
 
 #define NS_PER_MS 1000000ull
+#define SERVING_POLL_NS (2 * NS_PER_MS) /* only while a node starts */
 
 _Static_assert(CFS_SHARD_ANSWER_ROOM >= sizeof(struct cfs_item_header) +
 						sizeof(struct cfs_item_answer) +
@@ -51,7 +52,6 @@ int cfs_shard_create(uint32_t id, struct cfs_store *store, struct cfs_shard_env 
 	sh->ops[0] = meta;
 	sh->ops[1] = data;
 	cfs_group_init(&sh->fibers);
-	cfs_waitq_init(&sh->waiting);
 	rc = cfs_answers_create(&sh->answers);
 	for (uint32_t i = 0; rc == 0 && i < CFS_SHARD_PARTS; i++)
 		if (sh->ops[i])
@@ -304,13 +304,6 @@ int cfs_shard_load_record(struct cfs_shard *sh, const struct cfs_record *r)
 	return 0;
 }
 
-void cfs_shard_serving(struct cfs_shard *sh, bool is_serving)
-{
-	sh->is_serving = is_serving;
-	if (is_serving)
-		cfs_waitq_wake_all(&sh->waiting);
-}
-
 CFS_AWAITS int cfs_shard_resume(struct cfs_shard *sh)
 {
 	for (uint32_t i = 0; i < CFS_SHARD_PARTS; i++) {
@@ -408,7 +401,7 @@ static const struct cfs_shard_part_ops *ops_of_op(const struct cfs_shard *sh, ui
 static CFS_AWAITS int wait_serving(struct cfs_shard *sh)
 {
 	while (!sh->is_serving) {
-		int rc = cfs_waitq_wait(&sh->waiting);
+		int rc = cfs_sleep_ns(SERVING_POLL_NS);
 
 		if (rc < 0)
 			return rc;

@@ -103,9 +103,8 @@ struct cfs_shard {
 	uint64_t index; /* of the last record placed and applied; 0: none */
 	struct cfs_store *store;
 	struct cfs_shard_env *env;
-	struct cfs_group fibers;           /* background work of this shard */
-	bool is_serving;                   /* see cfs_shard_serving() */
-	struct cfs_waitq waiting;          /* for that */
+	struct cfs_group fibers; /* background work of this shard */
+	bool is_serving; /* set by the node once recovery is done; until then requests wait */
 	uint64_t used_bytes, used_records; /* of reservations that are still to be given back */
 	const struct cfs_shard_part_ops *ops[CFS_SHARD_PARTS];
 	void *part[CFS_SHARD_PARTS];
@@ -138,9 +137,8 @@ int cfs_shard_refs(const struct cfs_shard_part_ops *const ops[CFS_SHARD_PARTS],
 		   const struct cfs_record *r, struct cfs_block_ref *out, uint32_t max);
 int cfs_shard_load_checkpoint(struct cfs_shard *sh, const uint8_t *data, uint32_t len_bytes);
 int cfs_shard_load_record(struct cfs_shard *sh, const struct cfs_record *r);
-/* From now on requests are served (until now they waited); false: they wait again. */
-void cfs_shard_serving(struct cfs_shard *sh, bool is_serving);
-/* Once all shards of the node serve: the parts finish what was under way. */
+/* All parts' resume(). May be called before is_serving is set: what needs other shards runs in
+ * fibers. */
 CFS_AWAITS int cfs_shard_resume(struct cfs_shard *sh);
 
 /* The store's checkpoint callback, for this shard. */
