@@ -1,12 +1,14 @@
 /*
  * The transport and the calls over it (doc/design/net.md).
  *
- * Three transports behind one interface: `inproc` (cores of one process), `fabric` (libfabric: tcp, shm, verbs), `sim`. All pass the
- * same encoded bytes through the same encoder and decoder; only bulk payloads go by reference with inproc. Addresses are text:
- * "inproc:NAME/CORE", "tcp:HOST:PORT", "shm:NAME", "sim:NODE/CORE".
+ * Three transports behind one interface: `inproc` (cores of one process), `fabric` (libfabric: tcp,
+ * shm, verbs), `sim`. All pass the same encoded bytes through the same encoder and decoder; only
+ * bulk payloads go by reference with inproc. Addresses are text: "inproc:NAME/CORE",
+ * "tcp:HOST:PORT", "shm:NAME", "sim:NODE/CORE".
  *
- * An *endpoint* belongs to one core: it answers calls to its address and makes calls to peers. A *peer* is somebody's endpoint as seen from
- * one of ours; it connects when first used and reconnects by itself.
+ * An *endpoint* belongs to one core: it answers calls to its address and makes calls to peers. A
+ * *peer* is somebody's endpoint as seen from one of ours; it connects when first used and
+ * reconnects by itself.
  */
 #ifndef CFS_NET_NET_H
 #define CFS_NET_NET_H
@@ -14,12 +16,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/buf.h"
 #include "base/fiber.h"
 #include "proto/msg.h"
 
-struct cfs_net;      /* an endpoint */
+struct cfs_net; /* an endpoint */
 struct cfs_net_peer;
+struct cfs_net_buf;  /* a message's bytes */
 struct cfs_net_call; /* a request being served */
 struct cfs_net_sim;  /* simulated network: all its endpoints, delays, loss, cuts */
 
@@ -28,15 +30,17 @@ struct cfs_net_sim;  /* simulated network: all its endpoints, delays, loss, cuts
 /* Memory of ours that a peer may read or write. */
 struct cfs_net_region {
 	uint64_t addr, key, len_bytes;
-	void *local;   /* where it is, for inproc and sim */
+	void *local; /* where it is, for inproc and sim */
 	void *private;
 };
 
-/* Serves one request in a fiber of its own on the endpoint's core; must end with cfs_net_reply(). */
+/* Serves one request in a fiber of its own on the endpoint's core; must end with cfs_net_reply().
+ */
 typedef CFS_AWAITS void (*cfs_net_handler)(void *ctx, struct cfs_net_call *call);
 
 struct cfs_net_opts {
-	const char *addr;        /* to listen on; "tcp:127.0.0.1:0" for any port; also the kind of a client's endpoint */
+	const char *addr;        /* to listen on; "tcp:127.0.0.1:0" for any port; also the kind of a
+				    client's endpoint */
 	cfs_net_handler handler; /* NULL: makes calls only */
 	void *ctx;
 	struct cfs_net_sim *sim; /* for "sim:" */
@@ -44,7 +48,8 @@ struct cfs_net_opts {
 	bool is_client;          /* does not listen */
 };
 
-/* Opens an endpoint on the calling core. @err_out: a sentence with cause and next step. -EADDRINUSE; -EINVAL; -ENOSYS; -errno. */
+/* Opens an endpoint on the calling core. @err_out: a sentence with cause and next step.
+ * -EADDRINUSE; -EINVAL; -ENOSYS; -errno. */
 CFS_AWAITS int cfs_net_open(const struct cfs_net_opts *opts, struct cfs_net **out, char *err_out,
 			    uint32_t err_bytes);
 /* Ends calls under way with -CFS_EDISCONNECTED, waits for handlers. */
@@ -59,19 +64,24 @@ CFS_AWAITS void cfs_net_peer_close(struct cfs_net_peer *p);
 /* The received reply: decoded, and the buffer that its bytes are in. */
 struct cfs_net_reply {
 	struct cfs_msg msg;
-	struct cfs_buf *buf;
+	struct cfs_net_buf *buf; /* of the endpoint; only for cfs_net_reply_fini(), before its
+				    cfs_net_close() */
 };
 void cfs_net_reply_fini(struct cfs_net_reply *r);
 
 /*
- * Sends @req (xid is set here) and waits for its reply. 0: a reply came, whatever its rc. -CFS_EDISCONNECTED: no reply, it may have
- * run or not; found out within a second when the other process is gone. -ETIMEDOUT; -ECANCELED (a cancelled or late call's reply is dropped
- * when it comes, and the call still waits until no peer can touch the bulk region it gave). -CFS_EBAD_FORMAT.
+ * Sends @req (xid is set here) and waits for its reply. 0: a reply came, whatever its rc.
+ * -CFS_EDISCONNECTED: no reply, it may have run or not; found out within a second when the other
+ * process is gone. -ETIMEDOUT; -ECANCELED (a cancelled or late call's reply is dropped when it
+ * comes, and the call still waits until no peer can touch the bulk region it gave).
+ * -CFS_EBAD_FORMAT.
  */
 CFS_AWAITS int cfs_net_call(struct cfs_net_peer *p, struct cfs_msg *req, struct cfs_net_reply *out);
 
-/* Registers memory for a peer's RMA. Buffers of base/buf.h are registered once and cached; others for this use. */
-int cfs_net_region_open(struct cfs_net *net, void *mem, uint64_t len_bytes, struct cfs_net_region *out);
+/* Registers memory for a peer's RMA. Buffers of base/buf.h are registered once and cached; others
+ * for this use. */
+int cfs_net_region_open(struct cfs_net *net, void *mem, uint64_t len_bytes,
+			struct cfs_net_region *out);
 void cfs_net_region_close(struct cfs_net *net, struct cfs_net_region *r);
 static inline void cfs_net_region_set(struct cfs_msg *m, const struct cfs_net_region *r)
 {
@@ -84,16 +94,21 @@ static inline void cfs_net_region_set(struct cfs_msg *m, const struct cfs_net_re
 
 const struct cfs_msg *cfs_net_call_request(const struct cfs_net_call *c);
 struct cfs_net *cfs_net_call_net(const struct cfs_net_call *c);
-/* Sends the reply (kind, op, xid, are set here) and ends the call. Errors of sending are the caller's retry's business. */
+/* Sends the reply (kind, op, xid, are set here) and ends the call. Errors of sending are the
+ * caller's retry's business. */
 CFS_AWAITS void cfs_net_reply(struct cfs_net_call *c, struct cfs_msg *reply);
-/* The caller's bulk region as memory (inproc, sim), or NULL: then pull and push. Valid until the reply. */
+/* The caller's bulk region as memory (inproc, sim), or NULL: then pull and push. Valid until the
+ * reply. */
 void *cfs_net_call_bulk(const struct cfs_net_call *c);
-/* RMA from/to the caller's region at @off_bytes of it. @buf is ours. 0; -CFS_EDISCONNECTED; -EINVAL: outside of the region. */
-CFS_AWAITS int cfs_net_pull(struct cfs_net_call *c, uint64_t off_bytes, void *buf, uint32_t len_bytes);
+/* RMA from/to the caller's region at @off_bytes of it. @buf is ours. 0; -CFS_EDISCONNECTED;
+ * -EINVAL: outside of the region. */
+CFS_AWAITS int cfs_net_pull(struct cfs_net_call *c, uint64_t off_bytes, void *buf,
+			    uint32_t len_bytes);
 CFS_AWAITS int cfs_net_push(struct cfs_net_call *c, uint64_t off_bytes, const void *buf,
 			    uint32_t len_bytes);
-/* A region described in a message, of a caller that is not ours to answer: forwarded as it came (a shard asks another to pull). Only
- * works where the memory's owner is known to the peer; a node forwards its own copy over fabric instead. */
+/* A region described in a message, of a caller that is not ours to answer: forwarded as it came (a
+ * shard asks another to pull). Only works where the memory's owner is known to the peer; a node
+ * forwards its own copy over fabric instead. */
 bool cfs_net_bulk_is_forwardable(const struct cfs_net_call *c);
 
 /* --- numbers --- */
@@ -114,10 +129,12 @@ struct cfs_net_sim_opts {
 };
 int cfs_net_sim_create(const struct cfs_net_sim_opts *opts, struct cfs_net_sim **out);
 void cfs_net_sim_destroy(struct cfs_net_sim *s);
-/* A node's endpoints vanish as by SIGKILL: no reply, no unwinding; peers find out as with a real network. */
+/* A node's endpoints vanish as by SIGKILL: no reply, no unwinding; peers find out as with a real
+ * network. */
 void cfs_net_sim_kill(struct cfs_net_sim *s, const char *addr_prefix);
 /* Cuts (or heals) what goes from one to the other prefix. */
-void cfs_net_sim_cut(struct cfs_net_sim *s, const char *from_prefix, const char *to_prefix, bool is_cut);
+void cfs_net_sim_cut(struct cfs_net_sim *s, const char *from_prefix, const char *to_prefix,
+		     bool is_cut);
 void cfs_net_sim_tune(struct cfs_net_sim *s, const struct cfs_net_sim_opts *opts);
 
 #endif
