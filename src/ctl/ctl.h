@@ -1,14 +1,17 @@
 /*
- * The control plane: a few kilobytes that all processes of a cluster agree on (doc/design/control.md).
+ * The control plane: a few kilobytes that all processes of a cluster agree on
+ * (doc/design/control.md).
  *
- * One interface over engines: `local` (one SQLite file that every process of the machine opens) and `mem` (in memory, deterministic,
- * with faults; for tests and the simulator). Keys are paths of printable ASCII, values are bytes. Every transaction that changes something gets
- * the next *revision*; a key remembers the revision that last changed it. Epoch is truth, lease is rumour: what must not be changed by
- * two is compared by revision, and a lease that ran out proves nothing.
+ * One interface over engines: `local` (one SQLite file that every process of the machine opens) and
+ * `mem` (in memory, deterministic, with faults; for tests and the simulator). Keys are paths of
+ * printable ASCII, values are bytes. Every transaction that changes something gets the next
+ * *revision*; a key remembers the revision that last changed it. Epoch is truth, lease is rumour:
+ * what must not be changed by two is compared by revision, and a lease that ran out proves nothing.
  *
- * A handle belongs to the core that opened it. Every call may suspend; engines do their work on offload threads. Any call may fail with -EIO (the
- * engine failed or cannot be reached; a transaction may or may not have been carried out: read again), -ETIMEDOUT, -ECANCELED and -ENOMEM,
- * beside what its own comment says.
+ * A handle belongs to the core that opened it. Every call may suspend; engines do their work on
+ * offload threads. Any call may fail with -EIO (the engine failed or cannot be reached; a
+ * transaction may or may not have been carried out: read again), -ETIMEDOUT, -ECANCELED and
+ * -ENOMEM, beside what its own comment says.
  */
 #ifndef CFS_CTL_CTL_H
 #define CFS_CTL_CTL_H
@@ -66,8 +69,9 @@ struct cfs_ctl_txn {
 };
 
 /*
- * Opens the SQLite file @path, made if missing (its folder is not). @why_out: a sentence with cause and next step.
- * -CFS_EBAD_FORMAT: not such a file, or damaged; -CFS_EBAD_VERSION: of a newer program; -errno.
+ * Opens the SQLite file @path, made if missing (its folder is not). @why_out: a sentence with cause
+ * and next step. -CFS_EBAD_FORMAT: not such a file, or damaged; -CFS_EBAD_VERSION: of a newer
+ * program; -errno.
  */
 CFS_AWAITS int cfs_ctl_open_local(const char *path, struct cfs_ctl **out, char *why_out,
 				  uint32_t why_bytes);
@@ -79,21 +83,25 @@ const char *cfs_ctl_engine(const struct cfs_ctl *ctl); /* "local", "mem" */
 CFS_AWAITS int cfs_ctl_get(struct cfs_ctl *ctl, const char *key, struct cfs_ctl_list *out);
 /* All keys that begin with @prefix, at one revision. None is not an error. */
 CFS_AWAITS int cfs_ctl_list(struct cfs_ctl *ctl, const char *prefix, struct cfs_ctl_list *out);
-/* If every compare holds, does every put, as one step. @rev_out may be NULL. -ESTALE: a compare does not hold, nothing was done;
- * -ENOENT: a lease is not known any more; -EINVAL: a key or value too long, or too many. */
+/* If every compare holds, does every put, as one step. @rev_out may be NULL. -ESTALE: a compare
+ * does not hold, nothing was done; -ENOENT: a lease is not known any more; -EINVAL: a key or value
+ * too long, or too many. */
 CFS_AWAITS int cfs_ctl_txn(struct cfs_ctl *ctl, const struct cfs_ctl_txn *txn, uint64_t *rev_out);
 
 /*
- * Keys that begin with @prefix and were changed in revision @from_rev (a list's rev + 1) or later, each once and as it is now, in order of revision.
- * _next() waits until there is one. At least once: a change may be handed out again. -ESTALE: so long ago that the engine may have forgotten
- * deletions; list, and open a new watch. A watch is a hint to look, not a proof: readers of the map list it again now and then.
+ * Keys that begin with @prefix and were changed in revision @from_rev (a list's rev + 1) or later,
+ * each once and as it is now, in order of revision. _next() waits until there is one. At least
+ * once: a change may be handed out again. -ESTALE: so long ago that the engine may have forgotten
+ * deletions; list, and open a new watch. A watch is a hint to look, not a proof: readers of the map
+ * list it again now and then.
  */
 CFS_AWAITS int cfs_ctl_watch_open(struct cfs_ctl *ctl, const char *prefix, uint64_t from_rev,
 				  struct cfs_ctl_watch **out);
 CFS_AWAITS int cfs_ctl_watch_next(struct cfs_ctl_watch *w, struct cfs_ctl_list *out);
 void cfs_ctl_watch_close(struct cfs_ctl_watch *w); /* not while a _next() waits; NULL is fine */
 
-/* A lease ends @ttl_ns after it was granted or kept last, or later, or (mem) earlier. _keep(): -ENOENT: it ended. */
+/* A lease ends @ttl_ns after it was granted or kept last, or later, or (mem) earlier. _keep():
+ * -ENOENT: it ended. */
 CFS_AWAITS int cfs_ctl_lease_grant(struct cfs_ctl *ctl, uint64_t ttl_ns, uint64_t *lease_out);
 CFS_AWAITS int cfs_ctl_lease_keep(struct cfs_ctl *ctl, uint64_t lease);
 CFS_AWAITS int cfs_ctl_lease_end(struct cfs_ctl *ctl, uint64_t lease); /* its keys go at once */

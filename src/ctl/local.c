@@ -1,11 +1,15 @@
 /*
- * The engine `local`: one SQLite file that every process of the machine opens, any of which may be killed at any time.
+ * The engine `local`: one SQLite file that every process of the machine opens, any of which may be
+ * killed at any time.
  *
- * WAL and synchronous=FULL: a transaction that was answered is on the device. A change runs in BEGIN IMMEDIATE, so changes of all processes
- * are one after the other, and takes the next revision. `kv` holds the keys, `gone` the newest deletions, for watches; what was forgotten of
- * these is up to `forgotten`. Leases end by CLOCK_BOOTTIME of this boot: whoever touches the file and finds one that ran out, ends it.
+ * WAL and synchronous=FULL: a transaction that was answered is on the device. A change runs in
+ * BEGIN IMMEDIATE, so changes of all processes are one after the other, and takes the next
+ * revision. `kv` holds the keys, `gone` the newest deletions, for watches; what was forgotten of
+ * these is up to `forgotten`. Leases end by CLOCK_BOOTTIME of this boot: whoever touches the file
+ * and finds one that ran out, ends it.
  *
- * Every call runs on an offload thread (SQLite blocks, and needs more stack than a fiber has), one at a time for a handle.
+ * Every call runs on an offload thread (SQLite blocks, and needs more stack than a fiber has), one
+ * at a time for a handle.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +26,7 @@
 
 #define LOCAL_APPLICATION_ID 0x43464343 /* "CFCC" */
 #define LOCAL_BUSY_MS 5000
+#define LOCAL_WAL_RETRY_MS 5
 #define LOCAL_POLL_NS 1000000000ull
 #define LOCAL_POLLS_MAX 5u /* then a watch looks even if nobody seems to have changed anything */
 #define BOOT_ID_BYTES 40u
@@ -652,6 +657,24 @@ static int schema_settle(struct local *l)
 	return rc == 0 ? rc_of(sqlite3_exec(l->db, schema, NULL, NULL, NULL)) : rc;
 }
 
+/*
+ * Others who open the file at the same moment hold what a change to WAL needs, and SQLite asks no
+ * busy handler there, since it might wait for ever: so does this, for as long as a busy handler
+ * would.
+ */
+static int wal_on(sqlite3 *db)
+{
+	int step = SQLITE_BUSY;
+
+	for (uint32_t waited_ms = 0; waited_ms < LOCAL_BUSY_MS; waited_ms += LOCAL_WAL_RETRY_MS) {
+		step = sqlite3_exec(db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL);
+		if ((step & 0xff) != SQLITE_BUSY)
+			break;
+		sqlite3_sleep(LOCAL_WAL_RETRY_MS);
+	}
+	return rc_of(step);
+}
+
 static int file_open(struct local *l, const char *path)
 {
 	/* Made here, so that its mode is ours and SQLite's other files take it over. */
@@ -666,8 +689,9 @@ static int file_open(struct local *l, const char *path)
 	if (rc < 0)
 		return rc;
 	sqlite3_busy_timeout(l->db, LOCAL_BUSY_MS);
-	rc = rc_of(sqlite3_exec(l->db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;",
-				NULL, NULL, NULL));
+	rc = wal_on(l->db);
+	if (rc == 0)
+		rc = rc_of(sqlite3_exec(l->db, "PRAGMA synchronous = FULL", NULL, NULL, NULL));
 	if (rc == 0)
 		rc = rc_of(sqlite3_exec(l->db, "BEGIN IMMEDIATE", NULL, NULL, NULL));
 	if (rc < 0)

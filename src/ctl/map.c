@@ -1,12 +1,15 @@
 /*
- * Happy path: list everything below /claudefs/<uuid>/, at one revision; work out the new rows; one transaction that holds only if `epoch` is
- * still of the revision seen. Whoever changes the map changes `epoch` too, so a transaction that holds replaced the map that was read.
+ * Happy path: list everything below /claudefs/<uuid>/, at one revision; work out the new rows; one
+ * transaction that holds only if `epoch` is still of the revision seen. Whoever changes the map
+ * changes `epoch` too, so a transaction that holds replaced the map that was read.
  *
- * Failures: another change came first (-ESTALE): read again, at most CFS_MAP_TRIES_MAX times. The answer was lost (-EIO): it may have been carried
- * out; reading again and raising the epoch once more is right in both cases, since nobody has used the epoch that was lost. The process dies after the
- * transaction: the next start takes a higher epoch; the one between was used by nobody.
+ * Failures: another change came first (-ESTALE): read again, at most CFS_MAP_TRIES_MAX times. The
+ * answer was lost (-EIO): it may have been carried out; reading again and raising the epoch once
+ * more is right in both cases, since nobody has used the epoch that was lost. The process dies
+ * after the transaction: the next start takes a higher epoch; the one between was used by nobody.
  *
- * Invariant: an epoch handed out here is higher than every epoch that any record in the node's stores carries.
+ * Invariant: an epoch handed out here is higher than every epoch that any record in the node's
+ * stores carries.
  */
 #include "ctl/map.h"
 

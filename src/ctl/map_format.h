@@ -1,6 +1,6 @@
 /*
- * Rows of the cluster map as the control plane keeps them, in pieces of at most CFS_MAP_ROWS_MAX shards
- * (doc/format/map.md).
+ * Rows of the cluster map as the control plane keeps them, in pieces of at most CFS_MAP_ROWS_MAX
+ * shards (doc/format/map.md).
  */
 #ifndef CFS_CTL_MAP_FORMAT_H
 #define CFS_CTL_MAP_FORMAT_H
@@ -41,11 +41,13 @@ struct cfs_map_row {
 	uint16_t node, slice;
 };
 
-/* Encodes rows [@first, @first + @count) of @rows, which is the whole map; returns bytes. @buf holds CFS_MAP_ROWS_BYTES_MAX. */
+/* Encodes rows [@first, @first + @count) of @rows, which is the whole map; returns bytes. @buf
+ * holds CFS_MAP_ROWS_BYTES_MAX. */
 uint32_t cfs_map_rows_encode(const struct cfs_map_row *rows, uint32_t shards, uint32_t first,
 			     uint32_t count, uint8_t *buf);
-/* Decodes a piece into the @shards rows of @rows, at its place. Returns how many rows; @rows is untouched on failure:
- * -CFS_EBAD_FORMAT, also when it is of a map of another size; -CFS_EBAD_CHECKSUM; -CFS_EBAD_VERSION. */
+/* Decodes a piece into the @shards rows of @rows, at its place. Returns how many rows; @rows is
+ * untouched on failure: -CFS_EBAD_FORMAT, also when it is of a map of another size;
+ * -CFS_EBAD_CHECKSUM; -CFS_EBAD_VERSION. */
 int cfs_map_rows_decode(const uint8_t *buf, uint32_t len_bytes, uint32_t shards,
 			struct cfs_map_row *rows);
 

@@ -212,7 +212,8 @@ CFS_AWAITS static int mem_list(struct cfs_ctl *ctl, const char *prefix, bool is_
 	return rc;
 }
 
-/* All that can fail, before anything is changed. @fresh: the entries to come, in order of @txn's puts. */
+/* All that can fail, before anything is changed. @fresh: the entries to come, in order of @txn's
+ * puts. */
 static int txn_check(struct cfs_ctl_mem *m, const struct cfs_ctl_txn *txn,
 		     struct mem_entry *fresh[CFS_CTL_TXN_MAX])
 {
@@ -293,7 +294,8 @@ static int by_rev(const void *a, const void *b)
 	return strcmp(x->key, y->key);
 }
 
-/* Adds what changed in @head since @from_rev and has reached the watches; lowers *@late_rev to what has not. */
+/* Adds what changed in @head since @from_rev and has reached the watches; lowers *@late_rev to what
+ * has not. */
 static int changes_of(struct cfs_ctl_mem *m, struct cfs_list *head, const char *prefix,
 		      uint64_t from_rev, uint64_t *late_rev, struct cfs_ctl_list *out)
 {

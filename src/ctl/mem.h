@@ -1,8 +1,10 @@
 /*
- * The engine `mem`: a control plane in memory, for tests and the simulator. Deterministic: the same seed and the same calls give the same answers.
- * It can be slow, fail, lose answers, hand changes out late and twice, forget deletions, and end leases early or late.
+ * The engine `mem`: a control plane in memory, for tests and the simulator. Deterministic: the same
+ * seed and the same calls give the same answers. It can be slow, fail, lose answers, hand changes
+ * out late and twice, forget deletions, and end leases early or late.
  *
- * A plane belongs to one core and outlives its handles, as a cluster's control plane outlives the processes.
+ * A plane belongs to one core and outlives its handles, as a cluster's control plane outlives the
+ * processes.
  */
 #ifndef CFS_CTL_MEM_H
 #define CFS_CTL_MEM_H
