@@ -16,21 +16,7 @@
 #include "base/fiber_switch.h"
 #include "base/list.h"
 #include "base/reactor.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define CFS_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define CFS_ASAN 1
-#endif
-#endif
-#if defined(__SANITIZE_THREAD__)
-#define CFS_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define CFS_TSAN 1
-#endif
-#endif
+#include "base/sanitizer.h"
 
 #if defined(CFS_ASAN) || defined(CFS_TSAN)
 #define CFS_STACK_BYTES (256u * 1024)
