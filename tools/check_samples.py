@@ -98,3 +98,31 @@ def samples():
 
     yield "length", "too long", {c: "\n" * 901}, False
     yield "length", "long", {c: "\n" * 900}, True
+
+
+RUNNER_MESON = """\
+project('sample', 'c')
+test('unit', executable('unit', 'unit.c'))
+"""
+UNIT_C = "int main(void)\n{\n\treturn 0;\n}\n"
+SH = "#!/bin/sh\n"
+SKIPS = "# none\ntest_skip\twe know\ntest_lines/second\twe know\n"
+
+
+def runner_samples():
+    """(what, {name in tests/sys: script}, is_good, a line that the run must print)"""
+    yield "all well", {"test_a.sh": SH + "true\n"}, True, "5 passed, 0 failed, 0 skipped"
+    yield "a skip that is listed", {"test_skip.sh": SH + "echo why; exit 77\n"}, True, \
+        "4 passed, 0 failed, 1 skipped"
+    yield "lines", {"test_lines.sh": SH + "echo ok first 1.0; echo skip second why\n"}, True, \
+        "5 passed, 0 failed, 1 skipped"
+    yield "a skip that is not listed", {"test_b.sh": SH + "exit 77\n"}, False, \
+        "4 passed, 1 failed, 0 skipped"
+    yield "a failure", {"test_a.sh": SH + "exit 1\n", "test_b.sh": SH}, False, \
+        "5 passed, 1 failed, 0 skipped"
+    yield "a failed line in a program that exits with 0", {
+        "test_a.sh": SH + "echo not ok first why\n"}, False, "not ok test_a/first why"
+    yield "a program that dies", {"test_a.sh": SH + "kill -SEGV $$\n"}, False, \
+        "not ok test_a died of SIGSEGV"
+    yield "a process left behind", {"test_a.sh": SH + "setsid sleep 300 &\n"}, False, \
+        "not ok test_a left behind: the process "
