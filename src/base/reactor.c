@@ -23,7 +23,8 @@
 
 #define FIBER_ROUNDS_MAX 8u /* of one turn, before the others are asked again */
 #define TIMERS_PER_TURN_MAX 256u
-#define OUTBOX_RETRY_NS 50000u /* sleep of a core whose receiver is behind */
+#define OUTBOX_RETRY_NS 50000u /* sleep of a core whose receiver is far behind */
+#define OUTBOX_YIELDS_MAX 64u  /* before that */
 #define SIM_START_NS 1000000000ull
 #define NS_PER_S 1000000000ull
 
@@ -406,6 +407,19 @@ static void sim_idle(struct cfs_reactor *r)
 	r->sim_now_ns = CFS_MAX(r->sim_now_ns, due_ns);
 }
 
+/* A ring that a receiver empties is empty soon: give it the CPU, then look again. */
+static bool outbox_yield(struct cfs_reactor *r)
+{
+	if (!r->outbox_bits || r->outbox_yields >= OUTBOX_YIELDS_MAX) {
+		r->outbox_yields = 0;
+		return false;
+	}
+	r->outbox_yields++;
+	cfs_ring_submit(r, true);
+	sched_yield();
+	return true;
+}
+
 static bool reactor_is_done(const struct cfs_reactor *r)
 {
 	return atomic_load_explicit(&r->runtime->is_stopping, memory_order_acquire) &&
@@ -426,7 +440,7 @@ void cfs_reactor_loop(struct cfs_reactor *r)
 			sim_idle(r);
 			continue;
 		}
-		if (reactor_spin(r))
+		if (outbox_yield(r) || reactor_spin(r))
 			continue;
 		r->idle_since_ns = 0;
 		if (!reactor_sleep(r))

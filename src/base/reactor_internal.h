@@ -55,6 +55,7 @@ struct cfs_reactor {
 	struct cfs_msgq local;                 /* posts of this core to itself */
 	struct cfs_msgq outbox[CFS_CORES_MAX]; /* posts that found a ring full */
 	uint64_t outbox_bits;
+	uint32_t outbox_yields;
 	struct cfs_list pollers;
 	struct cfs_list *poller_next; /* where the walk over pollers goes on */
 	struct cfs_group root;        /* the main fiber, and those of cfs_core_call() */
