@@ -1,0 +1,196 @@
+/*
+ * The client: every operation of the file system, by inode number (doc/design/client.md). FUSE and
+ * the path API of include/claudefs use it.
+ *
+ * One client belongs to one core and has one endpoint there. It learns the cluster's map by HELLO,
+ * sends each operation to the core that serves the shard of its inode, and tries again over lost
+ * connections and restarts with the same (session, sequence), so that a change runs once. Nothing
+ * is cached but hints: the size and cut of files that are open, which servers check.
+ *
+ * While no server answers, operations wait: for ever, or as long as `wait_ns` says, or until their
+ * cfs_client_op is interrupted.
+ *
+ * Codes beside those of each operation: -EINTR: interrupted while it waited for a server (a change
+ * may have run); -ETIMEDOUT: no server within `wait_ns`; -ECANCELED: the client closes; -EIO;
+ * -ESTALE: no such inode (any more). All functions run on the client's core.
+ */
+#ifndef CFS_CLIENT_CLIENT_H
+#define CFS_CLIENT_CLIENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/fiber.h"
+#include "base/list.h"
+#include "net/net.h"
+#include "proto/msg.h"
+
+struct cfs_client;
+
+#define CFS_CLIENT_ADDRS_MAX 16
+
+struct cfs_client_opts {
+	const char *addrs[CFS_CLIENT_ADDRS_MAX]; /* servers, any of them will do; "inproc:NAME/0",
+						    "tcp:HOST:PORT", ... */
+	uint32_t addr_count;
+	struct cfs_net_sim *sim; /* for "sim:" */
+	uint64_t wait_ns; /* how long an operation waits for a server that is away; 0: for ever */
+	uint64_t
+		connect_ns; /* how long the first connection is tried; 0: as long as wait_ns says */
+};
+
+/* Connects and reads the map. @err_out: a sentence with cause and next step. -ETIMEDOUT; -EINVAL;
+ * -ECANCELED; -errno of the transport. */
+CFS_AWAITS int cfs_client_open(const struct cfs_client_opts *opts, struct cfs_client **out,
+			       char *err_out, uint32_t err_bytes);
+/* Ends the session. No operation may be under way. NULL is fine. */
+CFS_AWAITS void cfs_client_close(struct cfs_client *c);
+
+/* One operation of a caller: who asks, and whether it was interrupted. Lives on the caller's stack
+ * or in its request. */
+struct cfs_client_op {
+	struct cfs_client *client;
+	uint32_t uid, gid; /* owner of what is created */
+	bool is_interrupted;
+	struct cfs_waitq waiters;
+};
+
+void cfs_client_op_init(struct cfs_client_op *op, struct cfs_client *c, uint32_t uid, uint32_t gid);
+/* Ends its waits for a server with -EINTR. A call that a server has goes on to its answer. */
+void cfs_client_op_interrupt(struct cfs_client_op *op);
+
+struct cfs_client_name {
+	const char *p;
+	uint32_t len_bytes;
+};
+
+/* --- namespace; @dir is a directory's number --- */
+
+/* -ENOENT; -ENOTDIR; -ENAMETOOLONG. One message, two for a directory that lives elsewhere. */
+CFS_AWAITS int cfs_client_lookup(struct cfs_client_op *op, uint64_t dir,
+				 struct cfs_client_name name, struct cfs_attr *attr_out);
+CFS_AWAITS int cfs_client_getattr(struct cfs_client_op *op, uint64_t ino,
+				  struct cfs_attr *attr_out);
+
+struct cfs_client_setattr {
+	uint32_t valid; /* CFS_SET_ bits; size and times below count where they say so */
+	uint32_t mode, uid, gid;
+	uint64_t size;
+	int64_t atime, mtime, ctime;
+};
+CFS_AWAITS int cfs_client_setattr(struct cfs_client_op *op, uint64_t ino,
+				  const struct cfs_client_setattr *set, struct cfs_attr *attr_out);
+
+struct cfs_client_create {
+	uint32_t mode; /* S_IFMT type (S_IFREG if none) and permissions */
+	uint32_t rdev;
+	uint32_t flags; /* CFS_F_EXCL, CFS_F_OPEN, CFS_F_TRUNC, CFS_F_TMPFILE, CFS_F_KILLPRIV */
+	struct cfs_client_name target; /* of a symlink */
+};
+/*
+ * Makes a file of any type but a directory, and opens it with CFS_F_OPEN (then cfs_client_release()
+ * is owed). Without CFS_F_EXCL an existing regular file is opened. -EEXIST; -EISDIR; -ESTALE: the
+ * name is a symlink, look it up; -ENOSPC.
+ */
+CFS_AWAITS int cfs_client_create(struct cfs_client_op *op, uint64_t dir,
+				 struct cfs_client_name name, const struct cfs_client_create *how,
+				 struct cfs_attr *attr_out);
+CFS_AWAITS int cfs_client_mkdir(struct cfs_client_op *op, uint64_t dir, struct cfs_client_name name,
+				uint32_t mode, struct cfs_attr *attr_out);
+CFS_AWAITS int cfs_client_unlink(struct cfs_client_op *op, uint64_t dir,
+				 struct cfs_client_name name);
+CFS_AWAITS int cfs_client_rmdir(struct cfs_client_op *op, uint64_t dir,
+				struct cfs_client_name name);
+CFS_AWAITS int cfs_client_link(struct cfs_client_op *op, uint64_t ino, uint64_t dir,
+			       struct cfs_client_name name, struct cfs_attr *attr_out);
+/* @flags: CFS_F_NOREPLACE, CFS_F_EXCHANGE. */
+CFS_AWAITS int cfs_client_rename(struct cfs_client_op *op, uint64_t dir,
+				 struct cfs_client_name name, uint64_t new_dir,
+				 struct cfs_client_name new_name, uint32_t flags);
+
+/* Bytes that an operation returns: where they are, and what keeps them there until
+ * cfs_client_bytes_fini(). */
+struct cfs_client_bytes {
+	const uint8_t *p;
+	uint32_t len_bytes;
+	struct cfs_net_reply reply;
+};
+void cfs_client_bytes_fini(struct cfs_client_bytes *b);
+
+CFS_AWAITS int cfs_client_readlink(struct cfs_client_op *op, uint64_t ino,
+				   struct cfs_client_bytes *out);
+
+/* A page of a directory: entries in order of their cookies, to be read by cfs_entry_decode(). */
+struct cfs_client_page {
+	struct cfs_client_bytes bytes;
+	bool is_last;
+};
+/* What follows @cookie (0: from the start), about @len_bytes of it. Ends with
+ * cfs_client_bytes_fini(&out->bytes). */
+CFS_AWAITS int cfs_client_readdir(struct cfs_client_op *op, uint64_t dir, uint64_t cookie,
+				  uint32_t len_bytes, bool has_attrs, struct cfs_client_page *out);
+
+/* @len_bytes: room of the caller; 0 asks for the length only (@size_out). -ERANGE; -ENODATA. */
+CFS_AWAITS int cfs_client_getxattr(struct cfs_client_op *op, uint64_t ino,
+				   struct cfs_client_name name, uint32_t len_bytes,
+				   struct cfs_client_bytes *out, uint64_t *size_out);
+CFS_AWAITS int cfs_client_listxattr(struct cfs_client_op *op, uint64_t ino, uint32_t len_bytes,
+				    struct cfs_client_bytes *out, uint64_t *size_out);
+/* @flags: CFS_F_XATTR_CREATE, CFS_F_XATTR_REPLACE. */
+CFS_AWAITS int cfs_client_setxattr(struct cfs_client_op *op, uint64_t ino,
+				   struct cfs_client_name name, const void *value,
+				   uint32_t len_bytes, uint32_t flags);
+CFS_AWAITS int cfs_client_removexattr(struct cfs_client_op *op, uint64_t ino,
+				      struct cfs_client_name name);
+
+/* --- files --- */
+
+/* @flags: CFS_F_TRUNC, CFS_F_KILLPRIV. cfs_client_release() is owed for each success. */
+CFS_AWAITS int cfs_client_file_open(struct cfs_client_op *op, uint64_t ino, uint32_t flags,
+				    struct cfs_attr *attr_out);
+CFS_AWAITS int cfs_client_release(struct cfs_client_op *op, uint64_t ino);
+
+/*
+ * Reads up to @len_bytes (at most CFS_IO_BYTES_MAX) at @off_bytes. What comes is in @buf (of
+ * @len_bytes, with an odd address fine but page aligned better) or, to save a copy, in the reply:
+ * see @out->p. Less than asked: the file ends there.
+ */
+CFS_AWAITS int cfs_client_read(struct cfs_client_op *op, uint64_t ino, uint64_t off_bytes,
+			       uint32_t len_bytes, void *buf, struct cfs_client_bytes *out);
+
+struct cfs_client_write {
+	uint64_t off_bytes; /* not looked at with CFS_F_APPEND */
+	uint32_t flags;     /* CFS_F_APPEND, CFS_F_KILLPRIV */
+	uint32_t len_bytes; /* at most CFS_IO_BYTES_MAX */
+	void *data;         /* borrowed, not changed */
+};
+/* All or an error. @off_out, if not NULL: where it went. -ENOSPC; -EFBIG. */
+CFS_AWAITS int cfs_client_write(struct cfs_client_op *op, uint64_t ino,
+				const struct cfs_client_write *w, uint64_t *off_out);
+/* @mode as fallocate(2). -EOPNOTSUPP; -ENOSPC. */
+CFS_AWAITS int cfs_client_fallocate(struct cfs_client_op *op, uint64_t ino, uint32_t mode,
+				    uint64_t off_bytes, uint64_t len_bytes);
+/* @whence: SEEK_DATA or SEEK_HOLE. -ENXIO. */
+CFS_AWAITS int cfs_client_seek(struct cfs_client_op *op, uint64_t ino, uint64_t off_bytes,
+			       uint32_t whence, uint64_t *off_out);
+CFS_AWAITS int cfs_client_fsync(struct cfs_client_op *op, uint64_t ino, bool is_datasync);
+
+/* --- the whole --- */
+
+CFS_AWAITS int cfs_client_statfs(struct cfs_client_op *op, struct cfs_statfs *out);
+/* The server's status or counters as JSON (op STATUS with @flags). */
+CFS_AWAITS int cfs_client_status(struct cfs_client_op *op, uint32_t flags,
+				 struct cfs_client_bytes *out);
+
+struct cfs_client_stats {
+	uint64_t retries, disconnects, refreshes, old_cuts, bad_checksums;
+	uint32_t files_open;
+	bool is_lost; /* no server answers */
+	struct cfs_net_stats net;
+};
+void cfs_client_stats(const struct cfs_client *c, struct cfs_client_stats *out);
+/* Requests sent, by operation, tries again included. */
+uint64_t cfs_client_op_count(const struct cfs_client *c, uint16_t op);
+uint64_t cfs_client_session(const struct cfs_client *c);
+
+#endif

@@ -1,0 +1,690 @@
+/*
+ * Reading and writing.
+ *
+ * A file is chunks, chunk 0 on the inode's shard, the others where cfs_chunk_shard() says. The
+ * client knows size and cut of an open file as a hint. What lies inside the hinted size goes
+ * straight to the chunks' shards, with the cut: a shard that took part in a later truncate has a
+ * newer cut and refuses (-CFS_EOLD_CUT), then the attributes are read again. So a hint may be
+ * wrong, and no byte is ever read or written by it that truncates or grows did not allow.
+ *
+ *   read:  inside the hint: CHUNK_READ for each chunk, side by side. Past it: GETATTR first.
+ *   write: inside the hint, all in chunk 0: WRITE to the inode's shard. Inside, elsewhere:
+ * CHUNK_WRITE for each chunk side by side, then WROTE to the inode's shard (times, blocks), which
+ * rests on their records. Growing or appending: WRITE to the inode's shard, which has the chunks
+ * written before it moves the size.
+ *
+ * Payload of CFS_INLINE_BYTES_MAX and more is named as a bulk region and moved by the server. A
+ * CRC32C for each whole block goes along in both directions: made here before a write leaves,
+ * checked here when a read has come.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/endian.h"
+#include "base/err.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "client/client_internal.h"
+
+int cfs_client_file_open(struct cfs_client_op *op, uint64_t ino, uint32_t flags,
+			 struct cfs_attr *attr_out)
+{
+	CFS_CLEANUP(cfs_net_reply_fini) struct cfs_net_reply reply = { 0 };
+	struct cfs_client *c = op->client;
+	struct cfs_client_file *f;
+	struct cfs_msg req;
+	int rc = cfs_client_file_get(c, ino, &f);
+
+	if (rc < 0)
+		return rc;
+	cfs_client_request(&req, CFS_OP_OPEN, ino);
+	if (flags != 0)
+		cfs_msg_set(&req, flags, flags & (CFS_F_TRUNC | CFS_F_KILLPRIV));
+	rc = cfs_client_call(op, cfs_ino_home(ino), &req, &reply);
+	if (rc == 0)
+		rc = cfs_client_reply_attr(&reply, attr_out);
+	if (rc < 0) {
+		cfs_client_file_put(c, f);
+		return rc;
+	}
+	f->opens++;
+	cfs_client_file_learn(f, attr_out->size, attr_out->cut, attr_out->seed);
+	return 0;
+}
+
+int cfs_client_release(struct cfs_client_op *op, uint64_t ino)
+{
+	CFS_CLEANUP(cfs_net_reply_fini) struct cfs_net_reply reply = { 0 };
+	struct cfs_client_file *f = cfs_client_file_find(op->client, ino);
+	struct cfs_msg req;
+
+	if (!f || f->opens == 0)
+		return -EBADF;
+	f->opens--;
+	cfs_client_file_put(op->client, f);
+	cfs_client_request(&req, CFS_OP_RELEASE, ino);
+	return cfs_client_call(op, cfs_ino_home(ino), &req, &reply);
+}
+
+static int refresh(struct cfs_client_op *op, struct cfs_client_file *f)
+{
+	struct cfs_attr attr;
+	int rc = cfs_client_getattr(op, f->ino, &attr); /* learns, as @f is in the table */
+
+	if (rc == 0 && !S_ISREG(attr.mode))
+		rc = S_ISDIR(attr.mode) ? -EISDIR : -EINVAL;
+	return rc;
+}
+
+/* --- pieces --- */
+
+static struct cfs_client_piece *piece_get(struct cfs_client *c)
+{
+	struct cfs_list *n = cfs_list_pop(&c->pieces_free);
+	struct cfs_client_piece *p = n ? cfs_list_entry(n, struct cfs_client_piece, link)
+				       : malloc(sizeof(*p));
+
+	if (!p)
+		return NULL;
+	cfs_list_init(&p->link);
+	memset(&p->reply, 0, sizeof(p->reply));
+	return p;
+}
+
+static void piece_put(struct cfs_client *c, struct cfs_client_piece *p)
+{
+	if (!p)
+		return;
+	cfs_net_reply_fini(&p->reply);
+	cfs_list_push(&c->pieces_free, &p->link);
+}
+
+static void pieces_put(struct cfs_client *c, struct cfs_client_piece **pieces, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		piece_put(c, pieces[i]);
+}
+
+/* The range as chunks. Returns their number; -ENOMEM. */
+static int pieces_cut(struct cfs_client_op *op, struct cfs_client_file *f, uint64_t off_bytes,
+		      uint32_t len_bytes, uint8_t *data,
+		      struct cfs_client_piece *pieces[CFS_CLIENT_PIECES_MAX])
+{
+	struct cfs_client *c = op->client;
+	uint32_t count = 0;
+
+	while (len_bytes > 0) {
+		uint32_t in_chunk = (uint32_t)(off_bytes % CFS_CHUNK_BYTES);
+		uint32_t step = CFS_MIN(len_bytes, CFS_CHUNK_BYTES - in_chunk);
+		struct cfs_client_piece *p;
+
+		cfs_assert(count < CFS_CLIENT_PIECES_MAX);
+		p = piece_get(c);
+		if (!p) {
+			pieces_put(c, pieces, count);
+			return -ENOMEM;
+		}
+		p->op = op;
+		p->file = f;
+		p->cut = f->cut;
+		p->chunk = (uint32_t)(off_bytes / CFS_CHUNK_BYTES);
+		p->shard = cfs_chunk_shard(f->ino, f->seed, p->chunk, c->map.shards);
+		p->off_bytes = in_chunk;
+		p->len_bytes = step;
+		p->data = data;
+		p->rc = 0;
+		pieces[count++] = p;
+		data += step;
+		off_bytes += step;
+		len_bytes -= step;
+	}
+	return (int)count;
+}
+
+/* Runs @fn for each piece, side by side. Returns the first error. */
+static int pieces_run(struct cfs_client_piece **pieces, uint32_t count, cfs_fiber_fn fn)
+{
+	struct cfs_group group;
+	int rc = 0;
+
+	if (count > 1)
+		cfs_group_init(&group);
+	for (uint32_t i = 1; i < count; i++) {
+		int start_rc = cfs_group_start(&group, fn, pieces[i]);
+
+		if (start_rc < 0)
+			pieces[i]->rc = start_rc;
+	}
+	fn(pieces[0]);
+	if (count > 1)
+		cfs_group_join(&group);
+	for (uint32_t i = 0; rc == 0 && i < count; i++)
+		rc = pieces[i]->rc;
+	return rc;
+}
+
+static bool is_bulk(uint32_t len_bytes)
+{
+	return len_bytes >= CFS_INLINE_BYTES_MAX;
+}
+
+/* Offset of the first whole block in @len_bytes at @off_bytes, and the number of whole blocks. */
+static uint32_t whole_blocks(uint64_t off_bytes, uint32_t len_bytes, uint32_t *first_out)
+{
+	uint32_t first = (uint32_t)(cfs_round_up(off_bytes, CFS_BLOCK_BYTES) - off_bytes);
+
+	*first_out = first;
+	return first >= len_bytes ? 0 : (len_bytes - first) / CFS_BLOCK_BYTES;
+}
+
+static uint32_t crcs_make(uint64_t off_bytes, const uint8_t *data, uint32_t len_bytes,
+			  uint8_t *crcs_out)
+{
+	uint32_t first;
+	uint32_t blocks = whole_blocks(off_bytes, len_bytes, &first);
+
+	for (uint32_t i = 0; i < blocks; i++) {
+		cfs_le32 crc = cfs_to_le32(
+			cfs_crc32c(0, data + first + (size_t)i * CFS_BLOCK_BYTES, CFS_BLOCK_BYTES));
+
+		memcpy(crcs_out + i * 4, &crc, 4);
+	}
+	return blocks * 4;
+}
+
+static int crcs_check(uint64_t off_bytes, const uint8_t *data, uint32_t len_bytes,
+		      struct cfs_bytes crcs)
+{
+	uint32_t first;
+	uint32_t blocks = whole_blocks(off_bytes, len_bytes, &first);
+
+	if (crcs.len != blocks * 4)
+		return -CFS_EBAD_CHECKSUM;
+	for (uint32_t i = 0; i < blocks; i++) {
+		cfs_le32 crc = cfs_to_le32(
+			cfs_crc32c(0, data + first + (size_t)i * CFS_BLOCK_BYTES, CFS_BLOCK_BYTES));
+
+		if (memcmp(crcs.p + i * 4, &crc, 4) != 0)
+			return -CFS_EBAD_CHECKSUM;
+	}
+	return 0;
+}
+
+static int call_with_bulk(struct cfs_client_op *op, uint32_t shard, struct cfs_msg *req, void *mem,
+			  uint32_t len_bytes, struct cfs_net_reply *out)
+{
+	struct cfs_net_region region;
+	int rc = cfs_net_region_open(op->client->net, mem, len_bytes, &region);
+
+	if (rc < 0)
+		return rc;
+	cfs_net_region_set(req, &region);
+	rc = cfs_client_call(op, shard, req, out);
+	cfs_net_region_close(op->client->net, &region);
+	return rc;
+}
+
+/* --- read --- */
+
+/* How many bytes the answer is; the rest of the piece is a hole. -EIO: it contradicts itself. */
+static int64_t piece_got(const struct cfs_client_piece *p)
+{
+	const struct cfs_msg *m = &p->reply.msg;
+	uint64_t got = is_bulk(p->len_bytes) ? m->len : m->data.len;
+
+	if (got > p->len_bytes)
+		return -EIO;
+	return (int64_t)got;
+}
+
+static int piece_read_once(struct cfs_client_piece *p)
+{
+	struct cfs_msg *req = &p->req;
+	const struct cfs_msg *m = &p->reply.msg;
+	int64_t got;
+	int rc;
+
+	cfs_net_reply_fini(&p->reply);
+	memset(&p->reply, 0, sizeof(p->reply));
+	cfs_client_request(req, CFS_OP_CHUNK_READ, p->file->ino);
+	cfs_msg_set(req, chunk, p->chunk);
+	cfs_msg_set(req, off, p->off_bytes);
+	cfs_msg_set(req, len, p->len_bytes);
+	cfs_msg_set(req, cut, p->cut);
+	if (is_bulk(p->len_bytes))
+		rc = call_with_bulk(p->op, p->shard, req, p->data, p->len_bytes, &p->reply);
+	else
+		rc = cfs_client_call(p->op, p->shard, req, &p->reply);
+	if (rc < 0)
+		return rc;
+	got = piece_got(p);
+	if (got < 0)
+		return (int)got;
+	if (is_bulk(p->len_bytes))
+		memset(p->data + got, 0, p->len_bytes - (size_t)got);
+	return crcs_check(p->off_bytes, is_bulk(p->len_bytes) ? p->data : m->data.p, (uint32_t)got,
+			  m->crcs);
+}
+
+static void piece_read(void *arg)
+{
+	struct cfs_client_piece *p = arg;
+
+	for (uint32_t i = 0; i < CFS_CLIENT_CRC_TRIES; i++) {
+		p->rc = piece_read_once(p);
+		if (p->rc != -CFS_EBAD_CHECKSUM)
+			return;
+		p->op->client->stats.bad_checksums++;
+	}
+	cfs_err("read does not match its checksum", "ino=%llx chunk=%u off=%u",
+		(unsigned long long)p->file->ino, p->chunk, p->off_bytes);
+	p->rc = -EIO;
+}
+
+/* Whole and in the reply: then it need not be copied. */
+static bool is_whole_inline(const struct cfs_client_piece *p)
+{
+	return !is_bulk(p->len_bytes) && p->reply.msg.data.len == p->len_bytes;
+}
+
+static void pieces_gather(struct cfs_client_piece **pieces, uint32_t count, void *buf,
+			  uint32_t len_bytes, struct cfs_client_bytes *out)
+{
+	out->len_bytes = len_bytes;
+	if (count == 1 && is_whole_inline(pieces[0])) {
+		out->reply = pieces[0]->reply;
+		out->p = out->reply.msg.data.p;
+		memset(&pieces[0]->reply, 0, sizeof(pieces[0]->reply));
+		return;
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		struct cfs_client_piece *p = pieces[i];
+		uint32_t got = p->reply.msg.data.len;
+
+		if (is_bulk(p->len_bytes))
+			continue;
+		if (got > 0)
+			memcpy(p->data, p->reply.msg.data.p, got);
+		memset(p->data + got, 0, p->len_bytes - got);
+	}
+	out->p = buf;
+}
+
+static int read_by_hint(struct cfs_client_op *op, struct cfs_client_file *f, uint64_t off_bytes,
+			uint32_t len_bytes, void *buf, struct cfs_client_bytes *out)
+{
+	struct cfs_client_piece *pieces[CFS_CLIENT_PIECES_MAX];
+	int count = pieces_cut(op, f, off_bytes, len_bytes, buf, pieces);
+	int rc;
+
+	if (count < 0)
+		return count;
+	rc = pieces_run(pieces, (uint32_t)count, piece_read);
+	if (rc == 0)
+		pieces_gather(pieces, (uint32_t)count, buf, len_bytes, out);
+	pieces_put(op->client, pieces, (uint32_t)count);
+	return rc;
+}
+
+static int read_file(struct cfs_client_op *op, struct cfs_client_file *f, uint64_t off_bytes,
+		     uint32_t len_bytes, void *buf, struct cfs_client_bytes *out)
+{
+	for (uint32_t i = 0; i < CFS_CLIENT_CUT_TRIES; i++) {
+		uint64_t size;
+		int rc;
+
+		/* Past the hint the file may have grown: ask, so that no end is seen that has
+		 * moved. */
+		if (!f->has_hint || off_bytes + len_bytes > f->size) {
+			rc = refresh(op, f);
+			if (rc < 0)
+				return rc;
+		}
+		size = f->size;
+		if (off_bytes >= size)
+			return 0;
+		rc = read_by_hint(op, f, off_bytes,
+				  (uint32_t)CFS_MIN((uint64_t)len_bytes, size - off_bytes), buf,
+				  out);
+		if (rc != -CFS_EOLD_CUT)
+			return rc;
+		op->client->stats.old_cuts++;
+		f->has_hint = false;
+	}
+	return -EIO;
+}
+
+int cfs_client_read(struct cfs_client_op *op, uint64_t ino, uint64_t off_bytes, uint32_t len_bytes,
+		    void *buf, struct cfs_client_bytes *out)
+{
+	struct cfs_client_file *f;
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	out->p = buf;
+	if (len_bytes > CFS_IO_BYTES_MAX || off_bytes > CFS_FILE_BYTES_MAX)
+		return -EINVAL;
+	if (len_bytes == 0)
+		return 0;
+	rc = cfs_client_file_get(op->client, ino, &f);
+	if (rc < 0)
+		return rc;
+	rc = read_file(op, f, off_bytes, len_bytes, buf, out);
+	cfs_client_file_put(op->client, f);
+	return rc;
+}
+
+/* --- write --- */
+
+static void learn_from_reply(struct cfs_client_file *f, const struct cfs_msg *m)
+{
+	if (f->has_hint && cfs_msg_is_set(m, size) && cfs_msg_is_set(m, cut))
+		cfs_client_file_learn(f, m->size, m->cut, f->seed);
+}
+
+/* The inode's shard does it all. */
+static int write_at_home(struct cfs_client_op *op, struct cfs_client_file *f,
+			 const struct cfs_client_write *w, struct cfs_client_piece *p,
+			 uint64_t *off_out)
+{
+	struct cfs_msg *req = &p->req;
+	uint32_t shard = cfs_ino_home(f->ino);
+	uint32_t crc_bytes;
+	int rc;
+
+	cfs_client_request(req, CFS_OP_WRITE, f->ino);
+	cfs_msg_set(req, off, w->flags & CFS_F_APPEND ? 0 : w->off_bytes);
+	cfs_msg_set(req, len, w->len_bytes);
+	cfs_msg_set(req, flags, w->flags & (CFS_F_APPEND | CFS_F_KILLPRIV));
+	/* Where an append goes, and so which of its blocks are whole, only the shard knows. */
+	if (!(w->flags & CFS_F_APPEND)) {
+		crc_bytes = crcs_make(w->off_bytes, w->data, w->len_bytes, p->crcs);
+		if (crc_bytes > 0)
+			cfs_msg_set_bytes(req, crcs, p->crcs, crc_bytes);
+	}
+	if (is_bulk(w->len_bytes)) {
+		rc = call_with_bulk(op, shard, req, w->data, w->len_bytes, &p->reply);
+	} else {
+		cfs_msg_set_bytes(req, data, w->data, w->len_bytes);
+		rc = cfs_client_call(op, shard, req, &p->reply);
+	}
+	if (rc < 0)
+		return rc;
+	if (cfs_msg_is_set(&p->reply.msg, len) && p->reply.msg.len != w->len_bytes)
+		return -EIO;
+	learn_from_reply(f, &p->reply.msg);
+	*off_out = cfs_msg_is_set(&p->reply.msg, off) ? p->reply.msg.off : w->off_bytes;
+	return 0;
+}
+
+static void piece_write(void *arg)
+{
+	struct cfs_client_piece *p = arg;
+	struct cfs_msg *req = &p->req;
+	uint32_t crc_bytes = crcs_make(p->off_bytes, p->data, p->len_bytes, p->crcs);
+
+	cfs_client_request(req, CFS_OP_CHUNK_WRITE, p->file->ino);
+	cfs_msg_set(req, chunk, p->chunk);
+	cfs_msg_set(req, off, p->off_bytes);
+	cfs_msg_set(req, len, p->len_bytes);
+	cfs_msg_set(req, cut, p->cut);
+	if (crc_bytes > 0)
+		cfs_msg_set_bytes(req, crcs, p->crcs, crc_bytes);
+	if (is_bulk(p->len_bytes)) {
+		p->rc = call_with_bulk(p->op, p->shard, req, p->data, p->len_bytes, &p->reply);
+		return;
+	}
+	cfs_msg_set_bytes(req, data, p->data, p->len_bytes);
+	p->rc = cfs_client_call(p->op, p->shard, req, &p->reply);
+}
+
+/* Tells the inode's shard what the chunks did; its record rests on theirs. */
+static int tell_wrote(struct cfs_client_op *op, struct cfs_client_file *f,
+		      struct cfs_client_piece **pieces, uint32_t count,
+		      const struct cfs_client_write *w)
+{
+	CFS_CLEANUP(cfs_net_reply_fini) struct cfs_net_reply reply = { 0 };
+	cfs_le64 deps[CFS_CLIENT_PIECES_MAX * 3];
+	uint32_t dep_count = 0;
+	int64_t blocks = 0;
+	struct cfs_msg req;
+	int rc;
+
+	for (uint32_t i = 0; i < count; i++) {
+		const struct cfs_msg *m = &pieces[i]->reply.msg;
+
+		if (pieces[i]->rc < 0)
+			continue;
+		if (cfs_msg_is_set(m, blocks))
+			blocks += m->blocks;
+		if (!cfs_msg_is_set(m, index))
+			continue;
+		deps[dep_count * 3] = cfs_to_le64(pieces[i]->shard);
+		deps[dep_count * 3 + 1] = cfs_to_le64(m->epoch);
+		deps[dep_count * 3 + 2] = cfs_to_le64(m->index);
+		dep_count++;
+	}
+	cfs_client_request(&req, CFS_OP_WROTE, f->ino);
+	cfs_msg_set(&req, off, w->off_bytes);
+	cfs_msg_set(&req, len, w->len_bytes);
+	cfs_msg_set(&req, blocks, blocks);
+	cfs_msg_set(&req, flags, w->flags & CFS_F_KILLPRIV);
+	if (dep_count > 0)
+		cfs_msg_set_bytes(&req, deps, (const uint8_t *)deps,
+				  dep_count * CFS_CLIENT_DEP_BYTES);
+	rc = cfs_client_call(op, cfs_ino_home(f->ino), &req, &reply);
+	if (rc == 0)
+		learn_from_reply(f, &reply.msg);
+	return rc;
+}
+
+static int write_inside(struct cfs_client_op *op, struct cfs_client_file *f,
+			const struct cfs_client_write *w)
+{
+	struct cfs_client_piece *pieces[CFS_CLIENT_PIECES_MAX];
+	int count = pieces_cut(op, f, w->off_bytes, w->len_bytes, w->data, pieces);
+	bool is_any_done = false;
+	int rc, told;
+
+	if (count < 0)
+		return count;
+	rc = pieces_run(pieces, (uint32_t)count, piece_write);
+	for (int i = 0; i < count; i++)
+		is_any_done |= pieces[i]->rc == 0;
+	/* Also when a part failed: what the others did has changed the file. */
+	if (is_any_done) {
+		told = tell_wrote(op, f, pieces, (uint32_t)count, w);
+		rc = rc < 0 ? rc : told;
+	}
+	pieces_put(op->client, pieces, (uint32_t)count);
+	return rc;
+}
+
+static int write_home_with_piece(struct cfs_client_op *op, struct cfs_client_file *f,
+				 const struct cfs_client_write *w, uint64_t *off_out)
+{
+	struct cfs_client_piece *p = piece_get(op->client);
+	int rc;
+
+	if (!p)
+		return -ENOMEM;
+	rc = write_at_home(op, f, w, p, off_out);
+	piece_put(op->client, p);
+	return rc;
+}
+
+static int write_file(struct cfs_client_op *op, struct cfs_client_file *f,
+		      const struct cfs_client_write *w, uint64_t *off_out)
+{
+	uint64_t end = w->off_bytes + w->len_bytes;
+
+	*off_out = w->off_bytes;
+	if ((w->flags & CFS_F_APPEND) || end <= CFS_CHUNK_BYTES)
+		return write_home_with_piece(op, f, w, off_out);
+	for (uint32_t i = 0; i < CFS_CLIENT_CUT_TRIES; i++) {
+		int rc = f->has_hint ? 0 : refresh(op, f);
+
+		if (rc < 0)
+			return rc;
+		if (end > f->size)
+			return write_home_with_piece(op, f, w, off_out);
+		rc = write_inside(op, f, w);
+		if (rc != -CFS_EOLD_CUT && rc != -CFS_EGROWS)
+			return rc;
+		op->client->stats.old_cuts++;
+		f->has_hint = false;
+	}
+	return -EIO;
+}
+
+int cfs_client_write(struct cfs_client_op *op, uint64_t ino, const struct cfs_client_write *w,
+		     uint64_t *off_out)
+{
+	struct cfs_client_file *f;
+	uint64_t off = 0;
+	int rc;
+
+	if (w->len_bytes > CFS_IO_BYTES_MAX)
+		return -EINVAL;
+	if (!(w->flags & CFS_F_APPEND) &&
+	    (w->off_bytes > CFS_FILE_BYTES_MAX || w->len_bytes > CFS_FILE_BYTES_MAX - w->off_bytes))
+		return -EFBIG;
+	if (w->len_bytes == 0)
+		return 0;
+	rc = cfs_client_file_get(op->client, ino, &f);
+	if (rc < 0)
+		return rc;
+	rc = write_file(op, f, w, &off);
+	cfs_client_file_put(op->client, f);
+	if (rc == 0 && off_out)
+		*off_out = off;
+	return rc;
+}
+
+/* --- the rest --- */
+
+int cfs_client_fallocate(struct cfs_client_op *op, uint64_t ino, uint32_t mode, uint64_t off_bytes,
+			 uint64_t len_bytes)
+{
+	CFS_CLEANUP(cfs_net_reply_fini) struct cfs_net_reply reply = { 0 };
+	struct cfs_attr attr;
+	struct cfs_msg req;
+	int rc;
+
+	if (len_bytes == 0)
+		return -EINVAL;
+	if (off_bytes > CFS_FILE_BYTES_MAX || len_bytes > CFS_FILE_BYTES_MAX - off_bytes)
+		return -EFBIG;
+	cfs_client_request(&req, CFS_OP_FALLOCATE, ino);
+	cfs_msg_set(&req, off, off_bytes);
+	cfs_msg_set(&req, len, len_bytes);
+	cfs_msg_set(&req, mode, mode);
+	rc = cfs_client_call(op, cfs_ino_home(ino), &req, &reply);
+	if (rc == 0 && cfs_client_reply_attr(&reply, &attr) == 0)
+		cfs_client_learn_attr(op->client, &attr);
+	return rc;
+}
+
+/* Within one chunk: *off_out is relative to it; CFS_CHUNK_BYTES: not in this one. */
+static int seek_chunk(struct cfs_client_op *op, const struct cfs_client_file *f, uint64_t off_bytes,
+		      uint32_t whence, uint64_t *off_out)
+{
+	CFS_CLEANUP(cfs_net_reply_fini) struct cfs_net_reply reply = { 0 };
+	uint32_t chunk = (uint32_t)(off_bytes / CFS_CHUNK_BYTES);
+	struct cfs_msg req;
+	int rc;
+
+	cfs_client_request(&req, CFS_OP_CHUNK_SEEK, f->ino);
+	cfs_msg_set(&req, chunk, chunk);
+	cfs_msg_set(&req, off, off_bytes % CFS_CHUNK_BYTES);
+	cfs_msg_set(&req, whence, whence);
+	cfs_msg_set(&req, cut, f->cut);
+	rc = cfs_client_call(op, cfs_chunk_shard(f->ino, f->seed, chunk, op->client->map.shards),
+			     &req, &reply);
+	if (rc == -ENXIO) {
+		*off_out = CFS_CHUNK_BYTES;
+		return 0;
+	}
+	if (rc < 0)
+		return rc;
+	*off_out = cfs_msg_is_set(&reply.msg, off) ? CFS_MIN(reply.msg.off, CFS_CHUNK_BYTES)
+						   : CFS_CHUNK_BYTES;
+	return 0;
+}
+
+static int seek_by_hint(struct cfs_client_op *op, struct cfs_client_file *f, uint64_t off_bytes,
+			uint32_t whence, uint64_t *off_out)
+{
+	uint64_t at = off_bytes;
+
+	while (at < f->size) {
+		uint64_t base = cfs_round_down(at, CFS_CHUNK_BYTES);
+		uint64_t in_chunk;
+		int rc = op->is_interrupted ? -EINTR : seek_chunk(op, f, at, whence, &in_chunk);
+
+		if (rc < 0)
+			return rc;
+		if (in_chunk < CFS_CHUNK_BYTES) {
+			at = base + in_chunk;
+			break;
+		}
+		at = base + CFS_CHUNK_BYTES;
+	}
+	if (at >= f->size) {
+		/* The end of a file is a hole. */
+		if (whence == SEEK_DATA)
+			return -ENXIO;
+		at = f->size;
+	}
+	*off_out = at;
+	return 0;
+}
+
+static int seek_file(struct cfs_client_op *op, struct cfs_client_file *f, uint64_t off_bytes,
+		     uint32_t whence, uint64_t *off_out)
+{
+	for (uint32_t i = 0; i < CFS_CLIENT_CUT_TRIES; i++) {
+		int rc = refresh(op, f);
+
+		if (rc < 0)
+			return rc;
+		if (off_bytes >= f->size)
+			return -ENXIO;
+		rc = seek_by_hint(op, f, off_bytes, whence, off_out);
+		if (rc != -CFS_EOLD_CUT)
+			return rc;
+		f->has_hint = false;
+	}
+	return -EIO;
+}
+
+int cfs_client_seek(struct cfs_client_op *op, uint64_t ino, uint64_t off_bytes, uint32_t whence,
+		    uint64_t *off_out)
+{
+	struct cfs_client_file *f;
+	int rc;
+
+	if (whence != SEEK_DATA && whence != SEEK_HOLE)
+		return -EINVAL;
+	rc = cfs_client_file_get(op->client, ino, &f);
+	if (rc < 0)
+		return rc;
+	rc = seek_file(op, f, off_bytes, whence, off_out);
+	cfs_client_file_put(op->client, f);
+	return rc;
+}
+
+int cfs_client_fsync(struct cfs_client_op *op, uint64_t ino, bool is_datasync)
+{
+	CFS_CLEANUP(cfs_net_reply_fini) struct cfs_net_reply reply = { 0 };
+	struct cfs_msg req;
+
+	cfs_client_request(&req, CFS_OP_FSYNC, ino);
+	cfs_msg_set(&req, flags, is_datasync ? CFS_F_DATASYNC : 0);
+	return cfs_client_call(op, cfs_ino_home(ino), &req, &reply);
+}
