@@ -47,14 +47,15 @@ static void pool_counts(const struct cfs_reactor *r, uint32_t counts_out[KLASSES
 	counts_out[1] = o->buf_large_count ? o->buf_large_count : LARGE_COUNT * factor;
 }
 
-static void *arena_map(size_t bytes)
+static void *arena_map(size_t bytes, bool is_huge)
 {
 	void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (map == MAP_FAILED)
 		return NULL;
-	(void)madvise(map, bytes, MADV_HUGEPAGE);
+	if (is_huge)
+		(void)madvise(map, bytes, MADV_HUGEPAGE);
 	return map;
 }
 
@@ -71,7 +72,7 @@ static int pool_create(struct cfs_reactor *r, struct cfs_buf_pool **out)
 	for (uint32_t k = 0; k < KLASSES; k++)
 		p->map_bytes += (size_t)counts[k] * klass_bytes[k];
 	p->map_bytes = cfs_round_up(p->map_bytes, HUGE_BYTES);
-	p->map = arena_map(p->map_bytes);
+	p->map = arena_map(p->map_bytes, r->ring.is_open);
 	if (!p->map) {
 		free(p);
 		return -ENOMEM;

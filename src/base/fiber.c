@@ -315,7 +315,10 @@ void cfs_fiber_yield(void)
 
 static void sleep_fire(void *arg)
 {
-	cfs_fiber_unpark(arg, 0);
+	struct cfs_fiber *f = arg;
+
+	if (f->state == CFS_FIBER_WAITING) /* else it was interrupted and has yet to run */
+		cfs_fiber_unpark(f, 0);
 }
 
 int cfs_sleep_ns(uint64_t ns)

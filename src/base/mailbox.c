@@ -107,7 +107,6 @@ int cfs_mailbox_init(struct cfs_mailbox *mb, uint32_t core, uint32_t cores)
 	cfs_assert(core < cores);
 	memset(mb, 0, sizeof(*mb));
 	mb->core = core;
-	mb->cores = cores;
 	mb->wake_fd = eventfd(0, EFD_CLOEXEC);
 	if (mb->wake_fd < 0)
 		return -errno;
@@ -122,6 +121,7 @@ int cfs_mailbox_init(struct cfs_mailbox *mb, uint32_t core, uint32_t cores)
 	}
 	rc = pthread_mutex_init(&mb->lock, NULL);
 	cfs_assert(rc == 0);
+	mb->cores = cores; /* says that it is whole */
 	return 0;
 }
 

@@ -362,10 +362,11 @@ static bool reactor_spin(struct cfs_reactor *r)
 /* False: it was no time to sleep. */
 static bool reactor_sleep(struct cfs_reactor *r)
 {
-	uint64_t due_ns = cfs_timer_heap_due(&r->timers), before_ns = 0, timeout_ns = UINT64_MAX;
+	uint64_t before_ns = 0, timeout_ns = UINT64_MAX, due_ns;
 
 	if (!pollers_may_sleep(r))
 		return false;
+	due_ns = cfs_timer_heap_due(&r->timers);
 	if (due_ns != UINT64_MAX || r->spin_ns_max)
 		before_ns = cfs_now_ns();
 	if (due_ns <= before_ns)
@@ -394,10 +395,11 @@ static bool reactor_sleep(struct cfs_reactor *r)
 /* Nothing is ready: the clock moves to the next timer. */
 static void sim_idle(struct cfs_reactor *r)
 {
-	uint64_t due_ns = cfs_timer_heap_due(&r->timers);
+	uint64_t due_ns;
 
 	if (!pollers_may_sleep(r))
 		return;
+	due_ns = cfs_timer_heap_due(&r->timers);
 	if (due_ns == UINT64_MAX) {
 		dprintf(STDERR_FILENO, "simulation deadlock at %" PRIu64 " ns, seed %" PRIu64 "\n",
 			r->sim_now_ns, r->runtime->opts.sim_seed);

@@ -371,7 +371,8 @@ static void io_wait_complete(struct cfs_io *io)
 	struct io_wait *w = io->arg;
 
 	w->is_done = true;
-	cfs_fiber_unpark(w->fiber, 0);
+	if (w->fiber->state == CFS_FIBER_WAITING) /* else it was interrupted and has yet to run */
+		cfs_fiber_unpark(w->fiber, 0);
 }
 
 static void io_wait_init(struct io_wait *w)

@@ -251,6 +251,30 @@ CFS_TEST_SIM(sleep_is_cut_by_the_deadline)
 	cfs_deadline_restore(old_ns);
 }
 
+static void cancel_group(void *arg)
+{
+	cfs_group_cancel(arg);
+}
+
+static void sleep_rc(void *arg)
+{
+	*(int *)arg = cfs_sleep_ns(MS);
+}
+
+/* The timer of the sleep fires after the cancellation, before the fiber has run. */
+CFS_TEST_SIM(cancel_and_timer_at_the_same_time)
+{
+	struct cfs_timer timer = { 0 };
+	struct cfs_group g;
+	int rc = 1;
+
+	cfs_group_init(&g);
+	cfs_timer_arm(&timer, cfs_now_ns() + MS, cancel_group, &g);
+	cfs_group_start(&g, sleep_rc, &rc);
+	cfs_group_join(&g);
+	assert_int_equal(rc, -ECANCELED);
+}
+
 /* ---- locks ---- */
 
 struct locker {
@@ -527,6 +551,7 @@ int main(void)
 		cmocka_unit_test(deadline_only_narrows_and_restores),
 		cmocka_unit_test(deadline_is_inherited),
 		cmocka_unit_test(sleep_is_cut_by_the_deadline),
+		cmocka_unit_test(cancel_and_timer_at_the_same_time),
 		cmocka_unit_test(lock_is_first_come_first_served),
 		cmocka_unit_test(lock_wait_times_out_and_leaves_the_queue),
 		cmocka_unit_test(several_may_join_and_join_of_nothing_returns),

@@ -365,6 +365,30 @@ CFS_TEST_FIBER(poll_waits_for_readable_deadline_and_cancel)
 	close(fds[1]);
 }
 
+static void cancel_group(void *arg)
+{
+	cfs_group_cancel(arg);
+}
+
+/* The completion comes after the cancellation, before the fiber has run: it is given. */
+CFS_TEST_FIBER(cancel_and_completion_in_the_same_turn)
+{
+	int fds[2], fd_rc[2];
+	struct cfs_group g;
+
+	cfs_group_init(&g);
+	assert_int_equal(pipe(fds), 0);
+	fd_rc[0] = fds[0];
+	cfs_group_start(&g, poll_pipe, fd_rc);
+	assert_int_equal(cfs_sleep_ns(MS), 0);
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	cfs_core_post(0, cancel_group, &g);
+	cfs_group_join(&g);
+	assert_true(fd_rc[1] & POLLIN);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 /* ---- pollers ---- */
 
 struct counter_poller {
@@ -708,6 +732,7 @@ int main(void)
 		cmocka_unit_test(files_are_written_and_read),
 		cmocka_unit_test(more_io_than_the_ring_holds_waits_its_turn),
 		cmocka_unit_test(poll_waits_for_readable_deadline_and_cancel),
+		cmocka_unit_test(cancel_and_completion_in_the_same_turn),
 		cmocka_unit_test(a_poller_is_woken_by_its_descriptor),
 		cmocka_unit_test(a_poller_may_go_while_it_is_armed),
 		cmocka_unit_test(a_poller_may_remove_itself_and_the_next),
