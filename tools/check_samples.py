@@ -106,6 +106,7 @@ test('unit', executable('unit', 'unit.c'))
 """
 UNIT_C = "int main(void)\n{\n\treturn 0;\n}\n"
 SH = "#!/bin/sh\n"
+OPTIONS = "option('tests', type: 'feature')\n"
 SKIPS = "# none\ntest_skip\twe know\ntest_lines/second\twe know\n"
 
 
