@@ -1,6 +1,7 @@
 /*
- * Offline check. Recovery runs read-only on one core, as a start of the node would, up to the loaded tables; then facts of all shards are
- * put side by side, and every data block is read against its checksum.
+ * Offline check. Recovery runs read-only on one core, as a start of the node would, up to the
+ * loaded tables; then facts of all shards are put side by side, and every data block is read
+ * against its checksum.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -18,6 +19,7 @@
 #include "proto/place.h"
 #include "server/fsck.h"
 #include "server/node_internal.h"
+#include "store/device.h"
 
 #define PATH_DEPTH_MAX 256
 #define PATH_BYTES_MAX 1024
@@ -388,7 +390,8 @@ static int job_order(const void *a, const void *b)
 	return x->addr < y->addr ? -1 : x->addr > y->addr;
 }
 
-static void bad_data(struct fsck *f, const struct data_job *j, uint32_t from, uint32_t blocks, int rc)
+static void bad_data(struct fsck *f, const struct data_job *j, uint32_t from, uint32_t blocks,
+		     int rc)
 {
 	char path[PATH_BYTES_MAX];
 
@@ -502,8 +505,9 @@ static CFS_AWAITS int load_node(struct fsck *f, char *err_out, uint32_t err_byte
 		cfs_node_cut(n);
 		n->epoch = c->epoch_seen + 1;
 		for (uint32_t i = 0; i < n->shards && rc == 0; i++)
-			rc = cfs_shard_create(i, c->stores[node_store_of(n, i)], &c->env, c->scratch,
-					      &cfs_meta_part_ops, &cfs_data_part_ops, &c->shards[i]);
+			rc = cfs_shard_create(i, c->stores[node_store_of(n, i)], &c->env,
+					      c->scratch, &cfs_meta_part_ops, &cfs_data_part_ops,
+					      &c->shards[i]);
 	}
 	if (rc == 0)
 		rc = cfs_node_load(c);

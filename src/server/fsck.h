@@ -1,7 +1,8 @@
 /*
  * Offline check of a volume's stores: reads everything and changes nothing (doc/design/fsck.md).
- * Superblocks, segments, journal, checkpoints, tails; every data block against its checksums; tables against each other: dentries
- * and inodes, link counts, directories' parents, what nothing reaches, extents that overlap, space accounting, unfinished transactions.
+ * Superblocks, segments, journal, checkpoints, tails; every data block against its checksums;
+ * tables against each other: dentries and inodes, link counts, directories' parents, what nothing
+ * reaches, extents that overlap, space accounting, unfinished transactions.
  */
 #ifndef CFS_SERVER_FSCK_H
 #define CFS_SERVER_FSCK_H
@@ -21,7 +22,8 @@ struct cfs_fsck_opts {
 	bool is_data_skipped; /* tables only */
 	/* A finding in words: what is hit (path, inode, offset) and what follows. */
 	void (*finding)(void *ctx, const char *what);
-	void (*progress)(void *ctx, const char *phase, uint64_t done, uint64_t total); /* NULL: none */
+	void (*progress)(void *ctx, const char *phase, uint64_t done,
+			 uint64_t total); /* NULL: none */
 	void *ctx;
 };
 
@@ -29,8 +31,9 @@ struct cfs_fsck_result {
 	uint64_t findings, shards, inodes, dentries, extents, data_blocks, records;
 };
 
-/* Runs on one core, in a fiber. 0: it ran, see @out->findings; negative: it could not (not a store, in use, ...). */
-CFS_AWAITS int cfs_fsck_run(const struct cfs_fsck_opts *opts, struct cfs_fsck_result *out, char *err_out,
-			    uint32_t err_bytes);
+/* Runs on one core, in a fiber. 0: it ran, see @out->findings; negative: it could not (not a store,
+ * in use, ...). */
+CFS_AWAITS int cfs_fsck_run(const struct cfs_fsck_opts *opts, struct cfs_fsck_result *out,
+			    char *err_out, uint32_t err_bytes);
 
 #endif

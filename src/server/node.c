@@ -16,6 +16,7 @@
 #include "data/data.h"
 #include "meta/meta.h"
 #include "server/node_internal.h"
+#include "store/device.h"
 
 /* Runs @fn on every core at once and waits; the first error counts. */
 struct each_job {
@@ -246,7 +247,7 @@ static CFS_AWAITS int core_stop(void *arg)
 
 static CFS_AWAITS int open_control(struct cfs_node *n, char *err_out, uint32_t err_bytes)
 {
-	char path[4160];
+	CFS_CLEANUP(cfs_free_p) char *path = NULL;
 
 	if (n->opts.ctl) {
 		n->ctl = n->opts.ctl;
@@ -263,7 +264,8 @@ static CFS_AWAITS int open_control(struct cfs_node *n, char *err_out, uint32_t e
 			 n->state_dir, strerror(-rc));
 		return rc;
 	}
-	snprintf(path, sizeof(path), "%s/control.sqlite", n->state_dir);
+	if (asprintf(&path, "%s/control.sqlite", n->state_dir) < 0)
+		return -ENOMEM;
 	n->is_ctl_ours = true;
 	return cfs_ctl_open_local(path, &n->ctl, err_out, err_bytes);
 }
@@ -394,8 +396,8 @@ static CFS_AWAITS int start_steps(struct cfs_node *n, char *err_out, uint32_t er
 		if (rc < 0)
 			return rc;
 	} else if (lost) {
-		cfs_info("started from what was flushed; the tail in memory is gone",
-			 "epoch=%llu", (unsigned long long)n->epoch);
+		cfs_info("started from what was flushed; the tail in memory is gone", "epoch=%llu",
+			 (unsigned long long)n->epoch);
 	}
 	n->started_ns = cfs_now_ns();
 	n->is_serving = true;
@@ -438,8 +440,8 @@ CFS_AWAITS int cfs_node_stop(struct cfs_node *n)
 	return rc;
 }
 
-CFS_AWAITS int cfs_node_start(const struct cfs_node_opts *opts, struct cfs_node **out, char *err_out,
-			      uint32_t err_bytes)
+CFS_AWAITS int cfs_node_start(const struct cfs_node_opts *opts, struct cfs_node **out,
+			      char *err_out, uint32_t err_bytes)
 {
 	struct cfs_node *n = calloc(1, sizeof(*n));
 	int rc;
@@ -466,20 +468,13 @@ CFS_AWAITS int cfs_node_start(const struct cfs_node_opts *opts, struct cfs_node 
 	return 0;
 }
 
+/* The caller has abandoned the process's fibers; stores keep memory that only they know. */
 void cfs_node_abandon(struct cfs_node *n)
 {
 	for (uint32_t k = 0; k < n->cores; k++) {
-		struct node_core *c = &n->core[k];
-
-		cfs_group_abandon(&c->fibers);
-		for (uint32_t i = 0; i < n->shards; i++) {
-			if (c->shards[i])
-				cfs_group_abandon(&c->shards[i]->fibers);
-		}
-		for (uint32_t t = 0; t < c->store_count; t++)
-			cfs_store_abandon(c->stores[t]);
+		for (uint32_t t = 0; t < n->core[k].store_count; t++)
+			cfs_store_abandon(n->core[k].stores[t]);
 	}
-	cfs_group_abandon(&n->ticker);
 }
 
 const char *cfs_node_addr(const struct cfs_node *n)

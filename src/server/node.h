@@ -1,8 +1,10 @@
 /*
- * A node: the stores, shards and endpoints of one process, spread over its cores (doc/design/node.md). Wiring only: what a shard does is below.
+ * A node: the stores, shards and endpoints of one process, spread over its cores
+ * (doc/design/node.md). Wiring only: what a shard does is below.
  *
- * Start: open devices, scan all stores, decide the cuts together, raise the epoch in the control plane, load, flush the cuts, serve.
- * Stop: refuse new calls, finish those under way, flush, close. A killed node needs no stop: the next start reads the tails.
+ * Start: open devices, scan all stores, decide the cuts together, raise the epoch in the control
+ * plane, load, flush the cuts, serve. Stop: refuse new calls, finish those under way, flush, close.
+ * A killed node needs no stop: the next start reads the tails.
  */
 #ifndef CFS_SERVER_NODE_H
 #define CFS_SERVER_NODE_H
@@ -23,24 +25,26 @@ struct cfs_sim_disk;
 struct cfs_node_opts {
 	const char *const *paths; /* store files or block devices of one volume */
 	uint32_t path_count;
-	const char *name;      /* in-process address: "inproc:NAME/CORE"; NULL: "node" */
-	const char *listen;    /* "tcp:HOST:PORT" of core 0, the other cores take any port; "shm:NAME"; NULL: only in process */
+	const char *name;   /* in-process address: "inproc:NAME/CORE"; NULL: "node" */
+	const char *listen; /* "tcp:HOST:PORT" of core 0, the other cores take any port; "shm:NAME";
+			       NULL: only in process */
 	const char *state_dir; /* control.sqlite; NULL: beside the first store */
 	const char *tail_dir;  /* NULL: the store's own rule */
 	uint64_t tail_bytes, cache_bytes, flush_interval_ns, patch_bytes_max; /* 0: defaults */
-	struct cfs_ctl *ctl;   /* borrowed; NULL: opens `local` in state_dir */
+	struct cfs_ctl *ctl; /* borrowed; NULL: opens `local` in state_dir */
 	/* simulation */
 	struct cfs_sim_disk *const *disks; /* instead of paths */
 	struct cfs_net_sim *sim;           /* endpoint "sim:NAME/0" instead of inproc and listen */
 };
 
-/* Starts on all cores of the runtime; called from a fiber of core 0. @err_out: a sentence with cause and next step.
- * Returns 0; negative with nothing left behind. */
-CFS_AWAITS int cfs_node_start(const struct cfs_node_opts *opts, struct cfs_node **out, char *err_out,
-			      uint32_t err_bytes);
+/* Starts on all cores of the runtime; called from a fiber of core 0. @err_out: a sentence with
+ * cause and next step. Returns 0; negative with nothing left behind. */
+CFS_AWAITS int cfs_node_start(const struct cfs_node_opts *opts, struct cfs_node **out,
+			      char *err_out, uint32_t err_bytes);
 /* Drains, flushes and closes. 0; -EIO: something could not be flushed. */
 CFS_AWAITS int cfs_node_stop(struct cfs_node *node);
-/* Simulation: forgets the node as SIGKILL would; its memory is lost to us. The network and disks are killed by the caller. */
+/* Simulation: the rest of a SIGKILL, after cfs_domain_abandon(). Network and disks are killed by
+ * the caller; what the process held is lost to us. */
 void cfs_node_abandon(struct cfs_node *node);
 
 /* Addresses of core 0: in process, and as listened to (NULL if it does not listen). */

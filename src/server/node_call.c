@@ -1,5 +1,6 @@
 /*
- * What shards ask of their node: calls to other shards, hybrid time, syncs over all stores, and the ticks that tell what is stable.
+ * What shards ask of their node: calls to other shards, hybrid time, syncs over all stores, and the
+ * ticks that tell what is stable.
  */
 #include <errno.h>
 
@@ -11,9 +12,11 @@
 
 #define RETRY_MIN_NS (1000ull * 1000)
 #define RETRY_MAX_NS (200ull * 1000 * 1000)
+#define TICK_SLICES 20
 #define HLC_AHEAD_MAX_NS (1000ull * 1000 * 1000)
 
-/* Oldest internal change that has no answer yet; what is below it may be forgotten by the shards. */
+/* Oldest internal change that has no answer yet; what is below it may be forgotten by the shards.
+ */
 static uint64_t floor_of(const struct node_core *c)
 {
 	if (cfs_list_is_empty(&c->pending))
@@ -62,8 +65,7 @@ static CFS_AWAITS int env_call(void *ctx, uint32_t shard, struct cfs_msg *req,
 	}
 	if (is_change)
 		cfs_list_remove(&mine.link);
-	if (rc == 0 && out->msg.hlc > c->hlc &&
-	    out->msg.hlc < cfs_wall_ns() + HLC_AHEAD_MAX_NS)
+	if (rc == 0 && out->msg.hlc > c->hlc && out->msg.hlc < cfs_wall_ns() + HLC_AHEAD_MAX_NS)
 		c->hlc = out->msg.hlc;
 	return rc;
 }
@@ -96,6 +98,8 @@ void cfs_node_env_init(struct node_core *c)
 {
 	c->env = (struct cfs_shard_env){ .ctx = c,
 					 .shards = c->node->shards,
+					 .patch_max_bytes = c->node->opts.patch_bytes_max,
+					 .net = c->local.net,
 					 .call = env_call,
 					 .sync_all = env_sync_all,
 					 .hlc_now = env_hlc_now,
@@ -210,18 +214,48 @@ static int tick_stable(void *arg)
 	return 0;
 }
 
+static int tick_wanted(void *arg)
+{
+	struct node_core *c = arg;
+
+	for (uint32_t t = 0; t < c->store_count; t++) {
+		if (cfs_store_tick_wanted(c->stores[t]))
+			return 1;
+	}
+	return 0;
+}
+
+/* The interval, or less where a store is short of space that waits for a tick. */
+static CFS_AWAITS int wait_for_tick(struct cfs_node *n, uint64_t interval_ns)
+{
+	uint32_t slices = n->is_busy ? TICK_SLICES : 1; /* idle: one wake-up an interval */
+
+	for (uint32_t slice = 0; slice < slices; slice++) {
+		int rc = cfs_sleep_ns(interval_ns / slices);
+
+		if (rc < 0)
+			return rc;
+		for (uint32_t k = 0; n->is_busy && k < n->cores; k++) {
+			if (cfs_core_call(k, tick_wanted, &n->core[k]) > 0)
+				return 0;
+		}
+	}
+	return 0;
+}
+
 /*
- * Every flush interval: a new tick begins on all stores, everything placed before is flushed, and then all up to the tick before is stable:
- * whatever a record of it rests on was placed earlier, so it was flushed as well.
+ * Every flush interval: a new tick begins on all stores, everything placed before is flushed, and
+ * then all up to the tick before is stable: whatever a record of it rests on was placed earlier, so
+ * it was flushed as well.
  */
 CFS_AWAITS void cfs_node_ticker_run(void *arg)
 {
 	struct cfs_node *n = arg;
-	uint64_t interval_ns = n->opts.flush_interval_ns ? n->opts.flush_interval_ns :
-							   1000ull * 1000 * 1000;
+	uint64_t interval_ns = n->opts.flush_interval_ns ? n->opts.flush_interval_ns
+							 : 1000ull * 1000 * 1000;
 	bool was_dirty = true, is_failed = false;
 
-	while (cfs_sleep_ns(interval_ns) == 0) {
+	while (wait_for_tick(n, interval_ns) == 0) {
 		bool is_dirty = false;
 		int rc = 0;
 
@@ -241,5 +275,6 @@ CFS_AWAITS void cfs_node_ticker_run(void *arg)
 				cfs_core_call(k, tick_stable, &n->core[k]);
 		}
 		was_dirty = is_dirty;
+		n->is_busy = is_dirty;
 	}
 }

@@ -1,4 +1,5 @@
-/* Inside of the node: one struct node_core per core, touched by that core only; the node itself is written before it serves. */
+/* Inside of the node: one struct node_core per core, touched by that core only; the node itself is
+ * written before it serves. */
 #ifndef CFS_SERVER_NODE_INTERNAL_H
 #define CFS_SERVER_NODE_INTERNAL_H
 
@@ -74,6 +75,7 @@ struct cfs_node {
 	uint64_t epoch;
 	struct cfs_ctl *ctl;
 	bool is_ctl_ours, is_serving, is_stopping;
+	bool is_busy;           /* something was written in the last tick */
 	struct node_core *core; /* [cores] */
 	struct cfs_group ticker;
 	uint64_t tick, started_ns, syncs;

@@ -1,7 +1,8 @@
 /*
- * Recovery over all stores of a node. Each core scans its own stores; core 0 then decides the cuts of all logs together (order across shards: a log ends
- * before the first record that rests on a lost one, until none does); each core loads. The cuts are flushed before anybody serves, so that no
- * index of a lost record can pass for it after a second power cut.
+ * Recovery over all stores of a node. Each core scans its own stores; core 0 then decides the cuts
+ * of all logs together (order across shards: a log ends before the first record that rests on a
+ * lost one, until none does); each core loads. The cuts are flushed before anybody serves, so that
+ * no index of a lost record can pass for it after a second power cut.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -11,6 +12,8 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "data/data.h"
+#include "meta/meta.h"
 #include "server/node_internal.h"
 
 static int collect_dep(void *ctx, const struct cfs_record *r)
@@ -76,10 +79,20 @@ static void found(void *ctx, const char *what)
 		cfs_warn("recovery found", "%s", what);
 }
 
+static int block_refs(void *ctx, const struct cfs_record *r, struct cfs_block_ref *out,
+		      uint32_t max)
+{
+	static const struct cfs_shard_part_ops *const ops[CFS_SHARD_PARTS] = { &cfs_meta_part_ops,
+									       &cfs_data_part_ops };
+
+	(void)ctx;
+	return cfs_shard_refs(ops, r, out, max);
+}
+
 static struct cfs_store_recovery_ops recovery_ops(struct node_core *c)
 {
 	return (struct cfs_store_recovery_ops){ .ctx = c,
-						.refs = cfs_shard_refs,
+						.refs = block_refs,
 						.dep = collect_dep,
 						.checkpoint = load_checkpoint,
 						.record = load_record,

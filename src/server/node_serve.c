@@ -1,5 +1,6 @@
 /*
- * Calls that come in: node operations are answered here, the rest goes to the shard if it lives on this core.
+ * Calls that come in: node operations are answered here, the rest goes to the shard if it lives on
+ * this core.
  */
 #include <errno.h>
 #include <jansson.h>
@@ -30,7 +31,8 @@ static struct node_session *session_find(struct node_core *c, uint64_t id)
 	return NULL;
 }
 
-/* Notes that @id was heard; an unknown one is known from now on. Out of memory: it is noted next time. */
+/* Notes that @id was heard; an unknown one is known from now on. Out of memory: it is noted next
+ * time. */
 static void session_heard(struct node_core *c, uint64_t id)
 {
 	struct node_session *s;
@@ -84,7 +86,8 @@ static CFS_AWAITS void session_end(struct cfs_node *n, uint64_t id)
 	}
 }
 
-/* Ends sessions that said nothing for longer than a client's life; a client that lives pings every few seconds. */
+/* Ends sessions that said nothing for longer than a client's life; a client that lives pings every
+ * few seconds. */
 CFS_AWAITS void cfs_node_sessions_run(void *arg)
 {
 	struct node_core *c = arg;
@@ -131,7 +134,8 @@ static const char *core_addr(const struct node_core *c, bool is_listener)
 	return cfs_net_addr(is_listener ? c->listener.net : c->local.net);
 }
 
-static CFS_AWAITS int reply_map(struct node_endpoint *ep, struct cfs_msg *reply, struct cfs_buf **buf)
+static CFS_AWAITS int reply_map(struct node_endpoint *ep, struct cfs_msg *reply,
+				struct cfs_buf **buf)
 {
 	struct cfs_node *n = ep->core->node;
 	struct cfs_map m = { .epoch = n->epoch, .shards = n->shards, .cores = n->cores };
@@ -191,7 +195,8 @@ static CFS_AWAITS void statfs_sum(struct cfs_node *n, struct cfs_statfs *out)
 	}
 	*out = j.sum;
 	out->avail_bytes = out->free_bytes;
-	/* Inodes take log space, not a table's slots: as many as fit the free space at 1 KiB each. */
+	/* Inodes take log space, not a table's slots: as many as fit the free space at 1 KiB each.
+	 */
 	out->files_free = out->free_bytes / 1024;
 	out->files = out->total_bytes / 1024;
 }
@@ -323,11 +328,13 @@ CFS_AWAITS int cfs_node_status_json(struct cfs_node *n, bool with_counters, char
 	json_object_set_new(j, "shards", json_integer(n->shards));
 	json_object_set_new(j, "stores", json_integer(n->stores));
 	json_object_set_new(j, "cores", json_integer(n->cores));
-	json_object_set_new(j, "uptime_seconds",
-			    json_integer((json_int_t)((cfs_now_ns() - n->started_ns) / 1000000000)));
-	json_object_set_new(j, "listen", n->core[0].listener.net ?
-						 json_string(cfs_net_addr(n->core[0].listener.net)) :
-						 json_null());
+	json_object_set_new(
+		j, "uptime_seconds",
+		json_integer((json_int_t)((cfs_now_ns() - n->started_ns) / 1000000000)));
+	json_object_set_new(j, "listen",
+			    n->core[0].listener.net
+				    ? json_string(cfs_net_addr(n->core[0].listener.net))
+				    : json_null());
 	json_object_set_new(j, "total_bytes", json_integer((json_int_t)sf.total_bytes));
 	json_object_set_new(j, "free_bytes", json_integer((json_int_t)sf.free_bytes));
 	json_object_set_new(j, "tick", json_integer((json_int_t)n->tick));
