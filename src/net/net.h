@@ -117,6 +117,7 @@ struct cfs_net_stats {
 	uint64_t requests_sent, replies_sent, requests_received, replies_received;
 	uint64_t bytes_sent, bytes_received, rma_reads, rma_read_bytes, rma_writes, rma_write_bytes;
 	uint64_t bad_messages, disconnects, credit_waits;
+	uint64_t strangers; /* of connections that are not known, any more or at all */
 };
 void cfs_net_stats(const struct cfs_net *net, struct cfs_net_stats *out);
 uint64_t cfs_net_op_count(const struct cfs_net *net, uint16_t op); /* requests sent, by operation */

@@ -27,7 +27,10 @@
 #define NET_BUFS_KEPT_MAX 1024u /* free ones of each size */
 #define NET_CLOSE_GRACE_NS (2ull * 1000 * 1000 * 1000)
 
+struct net_addr;
 struct net_conn;
+struct net_conns;
+struct net_link;
 struct inproc_ep;
 
 /* Bytes of one message on their way: encoded or received, never both. Belongs to the endpoint whose
@@ -115,7 +118,7 @@ struct net_ops {
 	int (*peer_open)(struct cfs_net_peer *p);
 	void (*peer_close)(struct cfs_net_peer *p);
 	/* Sees that @p gets credits, or fails at once. */
-	int (*peer_connect)(struct cfs_net_peer *p);
+	CFS_AWAITS int (*peer_connect)(struct cfs_net_peer *p);
 	/* Both take @b, whatever they return. */
 	int (*request)(struct cfs_net_peer *p, struct cfs_net_buf *b);
 	void (*reply)(struct cfs_net_call *c, struct cfs_net_buf *b);
@@ -129,6 +132,14 @@ struct net_ops {
 	/* Between @buf and @remote + @off_bytes of the caller's region; bounds are checked. */
 	CFS_AWAITS int (*rma)(struct cfs_net_call *c, bool is_write, uint64_t off_bytes, void *buf,
 			      uint32_t len_bytes);
+	/* A request over a connection is being served. */
+	void (*call_started)(struct cfs_net_call *c);
+	/* What conn.c needs of a fabric. A link is a way to one address; link_send() takes @b and
+	 * never calls back. */
+	CFS_AWAITS int (*resolve)(struct cfs_net *net, const char *addr, struct net_addr *out);
+	int (*link_open)(struct cfs_net *net, const struct net_addr *addr, struct net_link **out);
+	void (*link_close)(struct cfs_net *net, struct net_link *link);
+	void (*link_send)(struct cfs_net *net, struct net_link *link, struct cfs_net_buf *b);
 	/* Memory that messages are sent from and received in; NULL: needs nothing. */
 	int (*buf_register)(struct cfs_net *net, struct cfs_net_buf *b);
 	void (*buf_unregister)(struct cfs_net *net, struct cfs_net_buf *b);
@@ -157,8 +168,9 @@ struct cfs_net {
 	void (*inject)(void *ctx, uint8_t *msg,
 		       uint32_t len_bytes); /* tests: spoils what is sent */
 	void *inject_ctx;
-	struct inproc_ep *ep; /* inproc */
-	void *transport;      /* the others */
+	struct inproc_ep *ep;    /* inproc */
+	struct net_conns *conns; /* the others */
+	void *transport;
 };
 
 extern const struct net_ops net_inproc_ops, net_fabric_tcp_ops, net_fabric_shm_ops, net_sim_ops;
@@ -193,6 +205,9 @@ void net_peer_ready(struct cfs_net_peer *p, uint32_t credits);
 /* No peer touches the call's bulk region any more. */
 void net_pending_settled(struct net_pending *pd);
 struct net_pending *net_pending_find(struct cfs_net *net, uint64_t xid);
+
+/* Simulator only: frees @net as if its process was killed. Nobody is woken or told. */
+void net_forget(struct cfs_net *net);
 
 /* For tests of what a receiver does with broken bytes: @fn sees every message that @net sends. */
 void cfs_net_inject(struct cfs_net *net, void (*fn)(void *ctx, uint8_t *msg, uint32_t len_bytes),

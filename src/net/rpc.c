@@ -23,8 +23,8 @@
 #include "base/assert.h"
 #include "base/err.h"
 #include "base/util.h"
+#include "net/conn.h"
 #include "net/net_internal.h"
-#include "proto/msg_format.h"
 
 #define SLOTS_FIRST 256u
 #define NS_PER_MS 1000000ull
@@ -494,6 +494,8 @@ int net_request_arrived(struct cfs_net *net, struct inproc_ep *from, struct net_
 		return rc;
 	}
 	net->stats.requests_received++;
+	if (net->ops->call_started)
+		net->ops->call_started(c);
 	return 0;
 }
 
@@ -635,6 +637,7 @@ static const struct net_ops *ops_find(const char *addr)
 {
 	static const struct net_ops *const all[] = {
 		&net_inproc_ops,
+		&net_sim_ops,
 	};
 
 	for (size_t i = 0; i < CFS_ARRAY_COUNT(all); i++) {
@@ -739,6 +742,21 @@ void cfs_net_close(struct cfs_net *net)
 		p->net = NULL;
 	}
 	net->ops->close(net);
+	net_bufs_fini(net);
+	net_free(net);
+}
+
+void net_forget(struct cfs_net *net)
+{
+	cfs_list_for_each_safe(node, next, &net->peers) {
+		struct cfs_net_peer *p = cfs_list_entry(node, struct cfs_net_peer, link);
+
+		conn_forget(p->conn);
+		free(p);
+	}
+	conn_layer_forget(net);
+	cfs_list_for_each_safe(node, next, &net->calls)
+		free(cfs_list_entry(node, struct cfs_net_call, link));
 	net_bufs_fini(net);
 	net_free(net);
 }

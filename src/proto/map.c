@@ -1,5 +1,6 @@
-/* Codec of the cluster map. Rows are runs of shards whose cores follow each other by a constant stride, so that the usual spreads (all
- * on one core, round robin, in slices) take a few bytes whatever the number of shards. */
+/* Codec of the cluster map. Rows are runs of shards whose cores follow each other by a constant
+ * stride, so that the usual spreads (all on one core, round robin, in slices) take a few bytes
+ * whatever the number of shards. */
 #include <errno.h>
 #include <string.h>
 

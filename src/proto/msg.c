@@ -1,7 +1,8 @@
 /*
- * Encoder and decoder of messages. Both are driven by the tables of msg.h, and both apply the same rules (msg_check()): what this
- * encoder accepts, this decoder accepts. The decoder is the only gate for what a peer sends; behind it every field that is set is
- * within its bounds, every field that an operation must carry is there, and the others are 0.
+ * Encoder and decoder of messages. Both are driven by the tables of msg.h, and both apply the same
+ * rules (msg_check()): what this encoder accepts, this decoder accepts. The decoder is the only
+ * gate for what a peer sends; behind it every field that is set is within its bounds, every field
+ * that an operation must carry is there, and the others are 0.
  */
 #include "proto/msg.h"
 
@@ -67,8 +68,8 @@ bool cfs_op_is_change(uint16_t op)
 	return cfs_op_is_known(op) && ops[op].is_change;
 }
 
-/* A name of a directory or of an xattr: no NUL; only xattr names may hold a slash. Requests name something, but for CREATE,
- * which may make a file without a name. */
+/* A name of a directory or of an xattr: no NUL; only xattr names may hold a slash. Requests name
+ * something, but for CREATE, which may make a file without a name. */
 static bool name_is_fine(const struct cfs_msg *m, const struct cfs_bytes *name)
 {
 	bool is_xattr = m->op >= XATTR_OPS_FIRST && m->op <= XATTR_OPS_LAST;
@@ -323,5 +324,16 @@ int cfs_msg_decode(const uint8_t *buf, uint32_t len_bytes, struct cfs_msg *out)
 	if (at != end || !bytes_are_fine(&m))
 		return -CFS_EBAD_FORMAT;
 	*out = m;
+	return 0;
+}
+
+int cfs_msg_peek_xid(const uint8_t *buf, uint32_t len_bytes, uint64_t *xid_out)
+{
+	struct cfs_msg_header h;
+
+	if (len_bytes < sizeof(h))
+		return -CFS_EBAD_FORMAT;
+	memcpy(&h, buf, sizeof(h));
+	*xid_out = cfs_from_le64(h.xid);
 	return 0;
 }

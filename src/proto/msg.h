@@ -1,9 +1,10 @@
 /*
  * Messages: what clients and nodes say to each other (doc/format/message.md).
  *
- * One struct holds a request or a reply in memory; on the wire it is a header (msg_format.h), a 64-bit map of the fields that follow, and
- * those fields in order of their number. Which fields an operation may and must carry is in the tables below, and the decoder refuses
- * everything else: a field not allowed, one missing, a length past the end, a bad CRC, trailing bytes.
+ * One struct holds a request or a reply in memory; on the wire it is a header (msg_format.h), a
+ * 64-bit map of the fields that follow, and those fields in order of their number. Which fields an
+ * operation may and must carry is in the tables below, and the decoder refuses everything else: a
+ * field not allowed, one missing, a length past the end, a bad CRC, trailing bytes.
  */
 #ifndef CFS_PROTO_MSG_H
 #define CFS_PROTO_MSG_H
@@ -22,7 +23,8 @@
 #define CFS_IO_BYTES_MAX (1024u * 1024)      /* one WRITE or READ; a chunk */
 #define CFS_ANSWER_BYTES_MAX 256u            /* a change's encoded reply, kept for exactly once */
 
-/* F(name, number, type): u32, u64, i64 or bytes (u32 length, then that many). Numbers are never reused; at most 63. */
+/* F(name, number, type): u32, u64, i64 or bytes (u32 length, then that many). Numbers are never
+ * reused; at most 63. */
 #define CFS_FIELD_TABLE(F) \
 	F(ino, 0, u64)    /* the inode or directory that the operation is about */ \
 	F(ino2, 1, u64)   /* the other one: link's target directory, rename's new one */ \
@@ -76,9 +78,9 @@ enum cfs_field {
 #define CFS_HAS(name) (1ull << CFS_FIELD_##name)
 
 /*
- * O(NAME, number, request must, request may, reply may, is_change). A change goes into a shard's log and is
- * exactly once by (session, sequence); its answer is at most CFS_ANSWER_BYTES_MAX encoded. Replies always may carry
- * rc, map_epoch and index. Numbers are never reused.
+ * O(NAME, number, request must, request may, reply may, is_change). A change goes into a shard's
+ * log and is exactly once by (session, sequence); its answer is at most CFS_ANSWER_BYTES_MAX
+ * encoded. Replies always may carry rc, map_epoch and index. Numbers are never reused.
  */
 #define CFS_H(x) CFS_HAS(x)
 #define CFS_H_NEW (CFS_H(mode) | CFS_H(uid) | CFS_H(gid))
@@ -210,8 +212,8 @@ typedef struct cfs_bytes cfs_field_bytes;
 enum cfs_msg_kind { CFS_MSG_REQUEST = 1, CFS_MSG_REPLY = 2 };
 
 /*
- * A request or reply in memory. Byte fields point elsewhere: into the sender's memory, or into the received message.
- * Setting a field: cfs_msg_set(m, ino, 5); cfs_msg_set_bytes(m, name, p, len).
+ * A request or reply in memory. Byte fields point elsewhere: into the sender's memory, or into the
+ * received message. Setting a field: cfs_msg_set(m, ino, 5); cfs_msg_set_bytes(m, name, p, len).
  */
 struct cfs_msg {
 	uint8_t kind;
@@ -236,16 +238,21 @@ struct cfs_msg {
 #define cfs_msg_is_set(m, field) (((m)->has & CFS_HAS(field)) != 0)
 
 /*
- * Encoded size; encode into @buf of at least that. Returns bytes; -EMSGSIZE; -EINVAL: what the decoder would refuse: a field that the
- * operation does not allow or lacks, a length out of bounds.
+ * Encoded size; encode into @buf of at least that. Returns bytes; -EMSGSIZE; -EINVAL: what the
+ * decoder would refuse: a field that the operation does not allow or lacks, a length out of bounds.
  *
- * Bounds: names 1 to 255 bytes without NUL (CREATE's may be empty, so may a reply's; only xattr names may hold a slash); data and items
- * up to CFS_INLINE_BYTES_MAX; attr and attr2 exactly CFS_ATTR_BYTES; crcs whole le32, deps whole triples.
+ * Bounds: names 1 to 255 bytes without NUL (CREATE's may be empty, so may a reply's; only xattr
+ * names may hold a slash); data and items up to CFS_INLINE_BYTES_MAX; attr and attr2 exactly
+ * CFS_ATTR_BYTES; crcs whole le32, deps whole triples.
  */
 int64_t cfs_msg_size(const struct cfs_msg *m);
 int64_t cfs_msg_encode(const struct cfs_msg *m, uint8_t *buf, uint32_t cap_bytes);
-/* Decodes and verifies @buf; byte fields point into it. 0; -CFS_EBAD_FORMAT; -CFS_EBAD_CHECKSUM; -CFS_EBAD_VERSION. @out untouched then. */
+/* Decodes and verifies @buf; byte fields point into it. 0; -CFS_EBAD_FORMAT; -CFS_EBAD_CHECKSUM;
+ * -CFS_EBAD_VERSION. @out untouched then. */
 int cfs_msg_decode(const uint8_t *buf, uint32_t len_bytes, struct cfs_msg *out);
+
+/* The xid that @buf claims, before anything is verified. 0; -CFS_EBAD_FORMAT: too short. */
+int cfs_msg_peek_xid(const uint8_t *buf, uint32_t len_bytes, uint64_t *xid_out);
 
 void cfs_attr_encode(const struct cfs_attr *a, uint8_t out[CFS_ATTR_BYTES]);
 int cfs_attr_decode(const uint8_t *buf, uint32_t len_bytes, struct cfs_attr *out);

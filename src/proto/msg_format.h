@@ -3,8 +3,8 @@
  *
  *   struct cfs_msg_header | le64 map of the fields that follow | fields, in order of their number
  *
- * A u32 field is 4 bytes, u64 and i64 are 8, a field of bytes is a le32 length and that many bytes. Nothing is padded. A field
- * that the map does not name is 0 or empty for the receiver.
+ * A u32 field is 4 bytes, u64 and i64 are 8, a field of bytes is a le32 length and that many bytes.
+ * Nothing is padded. A field that the map does not name is 0 or empty for the receiver.
  */
 #ifndef CFS_PROTO_MSG_FORMAT_H
 #define CFS_PROTO_MSG_FORMAT_H
@@ -60,8 +60,8 @@ struct cfs_entry_bytes {
 static_assert(sizeof(struct cfs_entry_bytes) == 24, "a directory entry starts with 24 bytes");
 
 /*
- * The map, as HELLO and MAP return it: this, for each core a le16 length and its address as text, then runs of shards that
- * together are all of them, in order.
+ * The map, as HELLO and MAP return it: this, for each core a le16 length and its address as text,
+ * then runs of shards that together are all of them, in order.
  */
 struct cfs_map_bytes {
 	cfs_le64 epoch;
