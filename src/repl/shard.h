@@ -35,6 +35,9 @@ struct cfs_shard_env {
 	uint32_t shards;
 	uint64_t patch_max_bytes; /* memory for small writes on this core; 0: 64 MiB */
 	void *data_core;          /* the data part's, shared by the core's shards; NULL at first */
+	/* The endpoint that call() uses: a region for @req's bulk fields is opened on it. NULL:
+	 * only payloads that fit a message can be sent. */
+	struct cfs_net *net;
 	/* Sends @req to @shard wherever it is and waits for its reply; tries again over disconnects
 	 * and restarts with the same sequence (the node's session), so a change runs once. 0: a
 	 * reply came, its rc is in it; -ECANCELED: we are stopping. */
@@ -66,6 +69,32 @@ struct cfs_shard_request {
 	bool is_committed;                     /* a record with this request's answer was placed */
 };
 
+/*
+ * A write to a chunk of this shard in three steps, so that the part that holds the inode can place
+ * it in the same record as the new size. begin() checks, waits for room, and writes what is large;
+ * items() never suspends: it adds the write to the record that is committed next; end() always,
+ * after begin() returned 0.
+ */
+struct cfs_chunk_write {
+	uint64_t ino, cut; /* as CHUNK_WRITE says them */
+	uint32_t chunk, off_bytes, len_bytes;
+	const uint8_t *data; /* borrowed until end() */
+	const uint8_t *crcs; /* cfs_le32 of each whole block, checked; NULL: computed */
+	uint32_t crc_count;
+	uint32_t extra_bytes; /* room in the record for items of the caller's */
+	int64_t blocks;       /* out, of items(): by how many 512-byte units the file grows */
+	void *private;
+};
+
+struct cfs_chunk_write_ops {
+	/* 0; -EINVAL; -CFS_EBAD_CHECKSUM: nothing was stored; -CFS_EOLD_CUT; -ENOSPC; -EIO;
+	 * -ENOMEM; -ETIMEDOUT; -ECANCELED. */
+	CFS_AWAITS int (*begin)(void *part, struct cfs_chunk_write *w);
+	int (*items)(void *part, struct cfs_chunk_write *w,
+		     struct cfs_items *it); /* -CFS_EOLD_CUT */
+	void (*end)(void *part, struct cfs_chunk_write *w);
+};
+
 struct cfs_shard_part_ops {
 	const char *name;
 	uint8_t kind_first, kind_last; /* items */
@@ -93,6 +122,8 @@ struct cfs_shard_part_ops {
 	void (*check)(void *part, void (*report)(void *ctx, const char *what), void *ctx);
 	/* A session has ended: drop what it held open. May place records. */
 	CFS_AWAITS void (*session_end)(void *part, uint64_t session);
+	const struct cfs_chunk_write_ops
+		*chunk_write; /* of the part that holds chunks; else NULL */
 };
 
 #define CFS_SHARD_PARTS 2 /* 0: meta, 1: data */
