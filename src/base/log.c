@@ -83,14 +83,27 @@ static const char *level_name(enum cfs_log_level level)
 	return "?";
 }
 
-/* Under systemd the journal stamps the lines and takes the priority from "<N>". */
+/* systemd names the journal's end of the standard error that it gave; a child may have another. */
+static bool is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	char name[64];
+	struct stat st;
+
+	if (!stream || fstat(STDERR_FILENO, &st) < 0)
+		return false;
+	snprintf(name, sizeof(name), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+	return strcmp(stream, name) == 0;
+}
+
+/* The journal stamps the lines and takes the priority from "<N>". */
 static size_t put_head(char *line, enum cfs_log_level level, bool to_file)
 {
 	struct timespec now;
 	struct tm tm;
 	size_t len;
 
-	if (!to_file && getenv("JOURNAL_STREAM"))
+	if (!to_file && is_journal())
 		return (size_t)snprintf(line, LINE_BYTES_MAX, "<%d>", (int)level);
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &tm);

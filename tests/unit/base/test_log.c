@@ -6,6 +6,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,6 +109,40 @@ static void bounded(void **state)
 	assert_in_range(now.st_size, 1, 1000);
 }
 
+/* A line as it arrives at standard error, which is a pipe for that time. */
+static const char *through_stderr(bool as_journal)
+{
+	static char text[2048];
+	char stream[64];
+	struct stat st;
+	int fds[2], saved = dup(STDERR_FILENO);
+	ssize_t n;
+
+	assert_int_equal(pipe(fds), 0);
+	assert_int_equal(fstat(fds[1], &st), 0);
+	snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)st.st_dev,
+		 (uintmax_t)st.st_ino + !as_journal);
+	setenv("JOURNAL_STREAM", stream, 1);
+	dup2(fds[1], STDERR_FILENO);
+	cfs_log_open(NULL, 0);
+	cfs_warn("a line", "i=%d", 1);
+	dup2(saved, STDERR_FILENO);
+	unsetenv("JOURNAL_STREAM");
+	n = read(fds[0], text, sizeof(text) - 1);
+	text[n > 0 ? n : 0] = '\0';
+	close(fds[0]);
+	close(fds[1]);
+	close(saved);
+	return text;
+}
+
+static void standard_error(void **state)
+{
+	(void)state;
+	assert_string_equal(through_stderr(true), "<4>a line  i=1\n");
+	assert_non_null(strstr(through_stderr(false), "Z warn a line  i=1\n"));
+}
+
 static void bad_path(void **state)
 {
 	(void)state;
@@ -117,9 +152,8 @@ static void bad_path(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(lines),
-		cmocka_unit_test(hostile_values),
-		cmocka_unit_test(bounded),
+		cmocka_unit_test(lines),    cmocka_unit_test(hostile_values),
+		cmocka_unit_test(bounded),  cmocka_unit_test(standard_error),
 		cmocka_unit_test(bad_path),
 	};
 
