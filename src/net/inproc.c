@@ -131,12 +131,11 @@ static void reply_arrived(void *arg);
 
 static void cross(struct cfs_net_buf *b, void (*fn)(void *arg), uint32_t from_core)
 {
-	if (b->to->core == from_core) {
-		fn(b);
-		return;
-	}
 	net_buf_detach(b);
-	cfs_core_post(b->to->core, fn, b);
+	if (b->to->core == from_core)
+		fn(b);
+	else
+		cfs_core_post(b->to->core, fn, b);
 }
 
 /* Sends @b back to where it came from: it will not be answered. */
@@ -163,8 +162,7 @@ static void request_arrived(void *arg)
 		bounce(b, -CFS_EDISCONNECTED, to->core);
 		return;
 	}
-	if (!b->net)
-		net_buf_attach(net, b);
+	net_buf_attach(net, b);
 	/* It counts on @from's reference until it has replied. */
 	rc = net_request_arrived(net, from, NULL, b);
 	if (rc == 0) {
@@ -187,7 +185,7 @@ static void reply_arrived(void *arg)
 	uint64_t xid = b->xid;
 	int rc = b->bounce_rc;
 
-	if (net && !b->net)
+	if (net)
 		net_buf_attach(net, b);
 	if (net && rc == 0)
 		rc = net_reply_arrived(net, xid, NULL, b);

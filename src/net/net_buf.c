@@ -53,7 +53,8 @@ void net_buf_attach(struct cfs_net *net, struct cfs_net_buf *b)
 
 void net_buf_detach(struct cfs_net_buf *b)
 {
-	cfs_list_remove(&b->link);
+	if (b->net)
+		cfs_list_remove(&b->link);
 	b->net = NULL;
 }
 

@@ -224,20 +224,20 @@ int net_reply_arrived(struct cfs_net *net, uint64_t xid, struct net_conn *conn,
 	int rc;
 
 	net->stats.bytes_received += b->len_bytes;
+	rc = cfs_msg_decode(net_buf_msg(b), b->len_bytes, &m);
+	if (rc == 0 && (m.kind != CFS_MSG_REPLY || (pd && m.op != pd->op)))
+		rc = -CFS_EBAD_FORMAT;
+	if (rc < 0) {
+		net->stats.bad_messages++;
+		net_buf_put(b);
+		return rc;
+	}
 	if (!pd || pd->done.is_done || s->peer->conn != conn) {
 		/* Late: of a call that nobody waits for, or of an older connection. */
 		net_buf_put(b);
 		if (s && s->peer->conn == conn)
 			net_call_bounced(net, xid, -ECANCELED);
 		return 0;
-	}
-	rc = cfs_msg_decode(net_buf_msg(b), b->len_bytes, &m);
-	if (rc == 0 && (m.kind != CFS_MSG_REPLY || m.op != pd->op))
-		rc = -CFS_EBAD_FORMAT;
-	if (rc < 0) {
-		net->stats.bad_messages++;
-		net_buf_put(b);
-		return rc;
 	}
 	net->stats.replies_received++;
 	pd->out->msg = m;
