@@ -2,6 +2,8 @@
  * Buffers: page-aligned memory from per-core pools, registered once with io_uring (where memlock
  * allows) and, by the transport, with the fabric. Counted without atomics: a buffer belongs to one
  * core and crosses only by being given away. An empty pool is back-pressure: the fiber waits.
+ * A pool has 256 small and 24 large ones, or what the runtime's options say; in a simulation eight
+ * times as many, since processes that it kills take theirs with them.
  */
 #ifndef CFS_BASE_BUF_H
 #define CFS_BASE_BUF_H

@@ -50,10 +50,13 @@ void cfs_group_init(struct cfs_group *g);
 /* Starts @fn(@arg) as a fiber on this core; it runs when the caller next awaits.
  * Returns 0; -ENOMEM; -ECANCELED when @g is cancelled. */
 int cfs_group_start(struct cfs_group *g, cfs_fiber_fn fn, void *arg);
+/* A group stays cancelled until it is initialised again. Groups that its fibers made are not
+ * reached: their makers, whose awaits fail now, cancel them. */
 void cfs_group_cancel(struct cfs_group *g);
 /* Waits (uninterruptibly) until no fiber of @g is left; @g may be used again. */
 CFS_AWAITS void cfs_group_join(struct cfs_group *g);
-/* Simulator only: forgets every fiber of @g at once, as SIGKILL would; nothing is unwound. */
+/* Simulator only: forgets every fiber of @g at once, as SIGKILL would; nothing is unwound. Groups
+ * that they made, and timers, are not reached: see cfs_domain_abandon(). Not from a fiber of @g. */
 void cfs_group_abandon(struct cfs_group *g);
 
 struct cfs_fiber *cfs_fiber_self(void);     /* NULL outside of fibers */
@@ -93,6 +96,7 @@ struct cfs_lock {
 };
 
 void cfs_lock_init(struct cfs_lock *l);
+/* A cancelled fiber gets no lock, also none that is free. */
 CFS_AWAITS int cfs_lock_take(struct cfs_lock *l); /* 0; -ETIMEDOUT; -ECANCELED */
 CFS_AWAITS void cfs_lock_take_always(struct cfs_lock *l);
 bool cfs_lock_try(struct cfs_lock *l);

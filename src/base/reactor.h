@@ -43,12 +43,15 @@ uint32_t cfs_core_id(void); /* of the calling thread; UINT32_MAX outside the run
 bool cfs_runtime_is_sim(void);
 
 /* Runs @fn(@arg) on @core, in no fiber (it must not await); does not wait. From any core, also its
- * own, and from offload threads. Order from one sender to one core is kept. */
+ * own, and from any other thread of the process while its runtime runs. Order from one sender to
+ * one core is kept. */
 void cfs_core_post(uint32_t core, void (*fn)(void *arg), void *arg);
-/* Runs @fn(@arg) as a fiber on @core and waits (uninterruptibly) for its result. */
+/* Runs @fn(@arg) as a fiber on @core and waits (uninterruptibly) for its result; on the own core it
+ * is a plain call. The deadline goes along, cancellation does not. -ENOMEM: no stack, nothing ran.
+ */
 CFS_AWAITS int cfs_core_call(uint32_t core, int (*fn)(void *arg), void *arg);
 /* Runs @fn(@arg) on a thread where it may block; waits uninterruptibly. In a simulation: runs it in
- * place. */
+ * place. -EAGAIN: no thread could be started, nothing ran. */
 CFS_AWAITS int cfs_offload(int (*fn)(void *arg), void *arg);
 
 /* Clocks, nanoseconds. now: CLOCK_BOOTTIME; wall: CLOCK_REALTIME. Simulated in a simulation. */
@@ -112,7 +115,12 @@ void cfs_io_submit_fdatasync(struct cfs_io *io, int fd);
 /*
  * A poller is asked in every turn of the loop: @poll returns how many events it handled (0: idle).
  * @fd, if not -1, wakes the reactor's sleep when readable. @may_sleep, if not NULL, is asked before
- * sleeping and arms @fd's source; false: something is there already, poll again.
+ * sleeping and arms @fd's source; false: something is there already, poll again. It must not add or
+ * remove pollers.
+ *
+ * @poll runs outside of fibers; it does a bounded part of what there is, and may remove any poller,
+ * also its own. A descriptor that stays readable though @poll finds nothing (after a hang-up) makes
+ * the reactor spin: remove the poller. The simulation has no descriptors: @fd is -1 there.
  */
 struct cfs_poller {
 	int (*poll)(void *arg);

@@ -230,6 +230,28 @@ static void deadline_store(void *arg)
 	*(uint64_t *)arg = cfs_deadline();
 }
 
+/* The timer is armed for one deadline when another one comes. */
+CFS_TEST_SIM(deadline_may_change_between_waits)
+{
+	struct cfs_waitq q;
+	uint64_t start_ns = cfs_now_ns(), outer_ns, inner_ns;
+
+	cfs_waitq_init(&q);
+	outer_ns = cfs_deadline_narrow(start_ns + 20 * MS);
+	assert_int_equal(cfs_sleep_ns(MS), 0);
+	inner_ns = cfs_deadline_narrow(start_ns + 3 * MS);
+	assert_int_equal(cfs_sleep_ns(MS), 0);
+	assert_int_equal(cfs_waitq_wait(&q), -ETIMEDOUT);
+	assert_true(cfs_now_ns() == start_ns + 3 * MS);
+	cfs_deadline_restore(inner_ns);
+	inner_ns = cfs_deadline_narrow(start_ns + 6 * MS);
+	assert_int_equal(cfs_sleep_ns(MS), 0);
+	cfs_deadline_restore(inner_ns);
+	assert_int_equal(cfs_waitq_wait(&q), -ETIMEDOUT);
+	assert_true(cfs_now_ns() == start_ns + 20 * MS);
+	cfs_deadline_restore(outer_ns);
+}
+
 CFS_TEST_SIM(deadline_is_inherited)
 {
 	struct cfs_group g;
@@ -443,6 +465,7 @@ CFS_TEST_SIM(abandoned_fibers_never_run_again)
 	struct trace trace = { 0 }, others = { 0 };
 	struct cfs_waitq q;
 	struct waiter w = { &q, &trace, 'w', false, 1 }, kept = { &q, &others, 'k', false, 1 };
+	struct waiter late[2] = { { &q, &others, 'l', false, 1 }, { &q, &others, 'm', false, 1 } };
 	struct cfs_group g, other;
 
 	cfs_waitq_init(&q);
@@ -455,10 +478,14 @@ CFS_TEST_SIM(abandoned_fibers_never_run_again)
 	cfs_group_start(&g, abandoned, &trace); /* is ready */
 	cfs_group_abandon(&g);
 	assert_int_equal(g.count, 0);
+	/* Takes over a stack, whose old timer must not wake it. */
+	cfs_group_start(&other, wait_once, &late[0]);
+	cfs_group_start(&other, wait_once, &late[1]);
 	cfs_waitq_wake_one(&q);
 	(void)cfs_sleep_ns(5 * MS);
 	assert_string_equal(trace.text, "+");
 	assert_string_equal(others.text, "k");
+	cfs_waitq_wake_all(&q);
 	cfs_group_join(&other);
 	cfs_group_join(&g);
 }
@@ -549,6 +576,7 @@ int main(void)
 		cmocka_unit_test(a_wake_before_cancel_is_kept),
 		cmocka_unit_test(deadline_ends_a_wait_at_its_time),
 		cmocka_unit_test(deadline_only_narrows_and_restores),
+		cmocka_unit_test(deadline_may_change_between_waits),
 		cmocka_unit_test(deadline_is_inherited),
 		cmocka_unit_test(sleep_is_cut_by_the_deadline),
 		cmocka_unit_test(cancel_and_timer_at_the_same_time),
