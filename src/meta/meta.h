@@ -1,7 +1,8 @@
 /*
- * The namespace part of a shard (doc/design/namespace.md, transactions.md): directories, inodes, names, attributes, extended attributes,
- * opens, and two-phase commit for what spans shards. It serves requests 16..36 and 64..68 of proto/msg.h and owns the items of
- * meta_format.h. The shard layer drives it through cfs_meta_part_ops; everything runs on the shard's core.
+ * The namespace part of a shard (doc/design/namespace.md, transactions.md): directories, inodes,
+ * names, attributes, extended attributes, opens, and two-phase commit for what spans shards. It
+ * serves requests 16..36 and 64..68 of proto/msg.h and owns the items of meta_format.h. The shard
+ * layer drives it through cfs_meta_part_ops; everything runs on the shard's core.
  */
 #ifndef CFS_META_META_H
 #define CFS_META_META_H
@@ -19,8 +20,8 @@ static inline struct cfs_meta *cfs_meta_of(const struct cfs_shard *sh)
 }
 
 /*
- * Makes the root directory if this is shard 0 and it has none: at first start, before serving. 0; -ENOSPC; -EIO; or what
- * the store's reservation returned.
+ * Makes the root directory if this is shard 0 and it has none: at first start, before serving. 0;
+ * -ENOSPC; -EIO; or what the store's reservation returned.
  */
 CFS_AWAITS int cfs_meta_make_root(struct cfs_shard *sh, uint32_t mode, uint32_t uid, uint32_t gid);
 
@@ -32,9 +33,10 @@ struct cfs_meta_stats {
 void cfs_meta_stats(const struct cfs_meta *m, struct cfs_meta_stats *out);
 
 /*
- * Facts for a check over all shards: every inode, every dentry, every prepared transaction and kept decision, in no order. Shards
- * must be quiet meanwhile. A dentry's fact has dir and name, an inode's has attr. The caller compares links with dentries,
- * directories' parents with where they are, and finds what cannot be reached.
+ * Facts for a check over all shards: every inode, every dentry, every prepared transaction and kept
+ * decision, in no order. Shards must be quiet meanwhile. A dentry's fact has dir and name, an
+ * inode's has attr. The caller compares links with dentries, directories' parents with where they
+ * are, and finds what cannot be reached.
  */
 enum cfs_meta_fact_kind {
 	CFS_META_FACT_INODE,

@@ -1,11 +1,11 @@
 /*
- * What the files of the meta part share: the part's state, and what an operation needs around its change. How a change goes:
+ * What the files of the meta part share: the part's state, and what an operation needs around its
+ * change. How a change goes: settle the keys and reserve (may wait: cfs_meta_begin()); then,
+ * without suspending, check, build items, commit.
  *
- *	settle the keys and reserve	may wait: cfs_meta_begin()
- *	check, build items, commit	without suspending
- *
- * Keys are inode numbers: a directory stands for all its names. A key that a transaction has *prepared* here may be decided already, so who
- * changes it, or reads what the transaction changes, waits for the outcome first (tx.h).
+ * Keys are inode numbers: a directory stands for all its names. A key that a transaction has
+ * prepared here may be decided already, so who changes it, or reads what the transaction changes,
+ * waits for the outcome first (tx.h).
  */
 #ifndef CFS_META_META_INTERNAL_H
 #define CFS_META_META_INTERNAL_H
@@ -34,6 +34,7 @@ struct cfs_meta {
 	struct cfs_tx_table *tx;
 	struct cfs_lock rename; /* shard 0: directories get another parent one at a time */
 	void *files;            /* file.c's */
+	bool is_ready;          /* all is loaded, locks are in place */
 	struct cfs_meta_stats stats;
 };
 
@@ -48,15 +49,16 @@ static inline bool cfs_meta_is_home(const struct cfs_meta *m, uint64_t ino)
 }
 
 /*
- * Waits until no prepared transaction holds @ino (a number that need not exist). 0; -ECANCELED; -ETIMEDOUT. What was read from
- * the tables before is stale after. Free when nothing is prepared.
+ * Waits until no prepared transaction holds @ino (a number that need not exist). 0; -ECANCELED;
+ * -ETIMEDOUT. What was read from the tables before is stale after. Free when nothing is prepared.
  */
 CFS_AWAITS int cfs_meta_settle(struct cfs_meta *m, uint64_t ino);
 bool cfs_meta_is_settled(const struct cfs_meta *m, uint64_t ino);
 
 /*
- * Before a change: settles @ino and @ino2 (0: none), and reserves room for a record of @bytes. On return nothing is held that the caller did
- * not ask for, and until it suspends the keys stay free. cfs_meta_end() gives the rest of the reservation back, in every case of 0.
+ * Before a change: settles @ino and @ino2 (0: none), and reserves room for a record of @bytes. On
+ * return nothing is held that the caller did not ask for, and until it suspends the keys stay free.
+ * cfs_meta_end() gives the rest of the reservation back, in every case of 0.
  */
 CFS_AWAITS int cfs_meta_begin(struct cfs_meta *m, uint64_t ino, uint64_t ino2, uint32_t bytes,
 			      bool is_freeing);
@@ -67,11 +69,67 @@ struct cfs_inode *cfs_meta_inode(struct cfs_meta *m, uint64_t ino, int *rc);
 /* What FSYNC, WRITE and so on put in a reply: @attr in scratch. */
 void cfs_meta_reply_attr(struct cfs_shard_request *rq, const struct cfs_attr *attr);
 
-/* What a change of contents or owner takes away: set-uid, set-gid (with group execution), security.capability. Updates @set and adds
- * items; nothing when there is nothing to take. */
+/* What a change of contents or owner takes away: set-uid, set-gid (with group execution),
+ * security.capability. Updates @set and adds items; nothing when there is nothing to take. */
 void cfs_meta_kill_priv(const struct cfs_inode *i, struct cfs_attr_set *set, struct cfs_items *it);
 
-/* Adds the items that take away @i (no directory, nlink 0 and not open after @it): its inode and its chunks. */
+/* Adds the items that take away @i (no directory, nlink 0 and not open after @it): its inode and
+ * its chunks. */
 void cfs_meta_add_removal(struct cfs_meta *m, const struct cfs_inode *i, struct cfs_items *it);
+
+/* A name for a new dentry: 0; -EINVAL: empty, '/' or 0 in it; -ENAMETOOLONG; -EEXIST: "." and "..".
+ */
+int cfs_meta_check_name(struct cfs_bytes name);
+static inline bool cfs_meta_is_dots(struct cfs_bytes n)
+{
+	return n.len > 0 && n.len <= 2 && n.p[0] == '.' && n.p[n.len - 1] == '.';
+}
+
+/* Waits a little before an operation is built anew, the longer the more often. 0; -ECANCELED;
+ * -ETIMEDOUT; -CFS_EAGAIN_LATER: often enough. @round counts from 0. */
+CFS_AWAITS int cfs_meta_again(uint32_t round);
+
+/* Sends @msg to another shard. 0 with *@out to be ended by cfs_net_reply_fini(); the reply's code
+ * or that of the call, nothing to be ended. */
+CFS_AWAITS int cfs_meta_call(struct cfs_meta *m, uint32_t shard, struct cfs_msg *msg,
+			     struct cfs_net_reply *out);
+/* Attributes, wherever the inode is. -ESTALE. */
+CFS_AWAITS int cfs_meta_getattr(struct cfs_meta *m, uint64_t ino, struct cfs_attr *out);
+/* A dentry, wherever the directory is: number, type, place; what is prepared there is awaited.
+ * -ENOENT; -ENOTDIR; -ESTALE. */
+CFS_AWAITS int cfs_meta_look(struct cfs_meta *m, uint64_t dir, struct cfs_bytes name,
+			     struct cfs_dentry_value *out);
+/* A directory's present parent, wherever it is. */
+CFS_AWAITS int cfs_meta_parent(struct cfs_meta *m, uint64_t dir, uint64_t *parent);
+
+/* A number for an inode born here or, a directory, in @home. May wait for shard 0: before checks.
+ */
+CFS_AWAITS int cfs_serials_fill(struct cfs_meta *m);
+uint64_t cfs_serials_take(struct cfs_meta *m, uint32_t home); /* 0: fill first */
+CFS_AWAITS int cfs_serials_serve(struct cfs_meta *m, struct cfs_shard_request *rq);
+
+/* Requests, by file: name.c, rename.c, attr.c, xattr.c, readdir.c. */
+CFS_AWAITS int cfs_meta_serve_lookup(struct cfs_meta *m, struct cfs_shard_request *rq);
+CFS_AWAITS int cfs_meta_serve_create(struct cfs_meta *m, struct cfs_shard_request *rq);
+CFS_AWAITS int cfs_meta_serve_mkdir(struct cfs_meta *m, struct cfs_shard_request *rq);
+CFS_AWAITS int cfs_meta_serve_unlink(struct cfs_meta *m, struct cfs_shard_request *rq);
+CFS_AWAITS int cfs_meta_serve_rmdir(struct cfs_meta *m, struct cfs_shard_request *rq);
+CFS_AWAITS int cfs_meta_serve_link(struct cfs_meta *m, struct cfs_shard_request *rq);
+CFS_AWAITS int cfs_meta_serve_rename(struct cfs_meta *m, struct cfs_shard_request *rq);
+CFS_AWAITS int cfs_meta_serve_getattr(struct cfs_meta *m, struct cfs_shard_request *rq);
+CFS_AWAITS int cfs_meta_serve_setattr(struct cfs_meta *m, struct cfs_shard_request *rq);
+CFS_AWAITS int cfs_meta_serve_readlink(struct cfs_meta *m, struct cfs_shard_request *rq);
+CFS_AWAITS int cfs_meta_serve_open(struct cfs_meta *m, struct cfs_shard_request *rq);
+CFS_AWAITS int cfs_meta_serve_release(struct cfs_meta *m, struct cfs_shard_request *rq);
+CFS_AWAITS int cfs_meta_serve_parent(struct cfs_meta *m, struct cfs_shard_request *rq);
+CFS_AWAITS int cfs_meta_serve_getxattr(struct cfs_meta *m, struct cfs_shard_request *rq);
+CFS_AWAITS int cfs_meta_serve_setxattr(struct cfs_meta *m, struct cfs_shard_request *rq);
+CFS_AWAITS int cfs_meta_serve_listxattr(struct cfs_meta *m, struct cfs_shard_request *rq);
+CFS_AWAITS int cfs_meta_serve_removexattr(struct cfs_meta *m, struct cfs_shard_request *rq);
+CFS_AWAITS int cfs_meta_serve_readdir(struct cfs_meta *m, struct cfs_shard_request *rq);
+/* Takes one open of @session away (all of them: @is_all), and the inode with it if it was the last
+ * of an orphan. */
+CFS_AWAITS int cfs_meta_close(struct cfs_meta *m, struct cfs_shard_request *rq, uint64_t ino,
+			      uint64_t session, bool is_all);
 
 #endif

@@ -1,0 +1,959 @@
+/*
+ * The tables of transactions, the participant, and what both sides share. The coordinator is in
+ * tx_run.c.
+ *
+ * Happy path and order of records: tx.h. What can happen besides:
+ *   - A prepare comes twice: the number is found, prepared or on its way, and gets the same answer.
+ * After its end it is refused: numbers that ended are kept until their coordinator says, with a
+ * later prepare, that it keeps nothing below (floor). Below the floor all are refused.
+ *   - Nobody tells a participant: it asks after 2 s, or soon when somebody waits for the key.
+ * Decision in the log: commit. Try still running: the coordinator lets the asker wait. Neither:
+ * abort, and since a number is used once, it stays so.
+ *   - Any process dies: prepares and decisions are in the logs; locks and tries are not, and need
+ * not be.
+ *   - Power is cut: a decision rests on its prepares, a commit on its decision; logs end before
+ * what rests on a lost record. A commit's record holds the results again, not the number alone, so
+ * that it can be replayed over any checkpoint.
+ */
+#include "meta/tx.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/err.h"
+#include "base/reactor.h"
+#include "base/util.h"
+#include "meta/breaks.h"
+#include "meta/tx_internal.h"
+
+#define RETRY_NS (50ull * 1000 * 1000)
+
+int cfs_tx_number_cmp(const struct cfs_tx_number *a, const struct cfs_tx_number *b)
+{
+	if (a->epoch != b->epoch)
+		return a->epoch < b->epoch ? -1 : 1;
+	return a->count == b->count ? 0 : a->count < b->count ? -1 : 1;
+}
+
+static bool number_is(const struct cfs_tx_number *a, const struct cfs_tx_number *b)
+{
+	return a->shard == b->shard && a->epoch == b->epoch && a->count == b->count;
+}
+
+struct cfs_meta_tx_number cfs_tx_number_encode(const struct cfs_tx_number *n)
+{
+	return (struct cfs_meta_tx_number){ cfs_to_le64(n->shard), cfs_to_le64(n->epoch),
+					    cfs_to_le64(n->count) };
+}
+
+static struct cfs_tx_number number_decode(const struct cfs_meta_tx_number *n)
+{
+	return (struct cfs_tx_number){ cfs_from_le64(n->shard), cfs_from_le64(n->epoch),
+				       cfs_from_le64(n->count) };
+}
+
+struct cfs_tx_number cfs_tx_number_of(const struct cfs_msg *msg)
+{
+	return (struct cfs_tx_number){ msg->tx_shard, msg->tx_epoch, msg->tx_count };
+}
+
+/* --- locks --- */
+
+static struct cfs_list *key_bucket(struct cfs_tx_table *t, uint64_t ino)
+{
+	return &t->keys[cfs_hash_u64(ino) % CFS_TX_BUCKETS];
+}
+
+static struct cfs_tx_key *key_find(struct cfs_tx_table *t, uint64_t ino)
+{
+	if (t->key_count == 0)
+		return NULL;
+	cfs_list_for_each(l, key_bucket(t, ino)) {
+		struct cfs_tx_key *k = cfs_list_entry(l, struct cfs_tx_key, link);
+
+		if (k->ino == ino)
+			return k;
+	}
+	return NULL;
+}
+
+static struct cfs_tx_key *key_get(struct cfs_tx_table *t, uint64_t ino)
+{
+	struct cfs_tx_key *k = key_find(t, ino);
+
+	if (k)
+		return k;
+	k = calloc(1, sizeof(*k));
+	if (!k)
+		return NULL;
+	k->ino = ino;
+	cfs_waitq_init(&k->waiters);
+	cfs_list_append(key_bucket(t, ino), &k->link);
+	t->key_count++;
+	return k;
+}
+
+static void key_put(struct cfs_tx_table *t, struct cfs_tx_key *k)
+{
+	if (k->holder || k->waiting)
+		return;
+	cfs_list_remove(&k->link);
+	t->key_count--;
+	free(k);
+}
+
+static void key_release(struct cfs_tx_table *t, uint64_t ino, const struct cfs_tx_holder *h)
+{
+	struct cfs_tx_key *k = key_find(t, ino);
+
+	if (!k || k->holder != h)
+		return;
+	k->holder = NULL;
+	cfs_waitq_wake_one(&k->waiters);
+	key_put(t, k);
+}
+
+static void ask_soon(struct cfs_tx_prepared *p);
+
+/* Whoever is in the way has been prepared perhaps for a coordinator that is gone. */
+static void hurry(const struct cfs_tx_key *k)
+{
+	if (k->holder && k->holder->prepared)
+		ask_soon(k->holder->prepared);
+}
+
+int cfs_tx_lock_try(struct cfs_meta *m, struct cfs_tx_holder *h, const struct cfs_tx_keys *keys)
+{
+	struct cfs_tx_table *t = m->tx;
+
+	for (uint32_t i = 0; i < keys->count; i++) {
+		struct cfs_tx_key *k = key_get(t, keys->ino[i]);
+
+		if (k && !k->holder && k->waiting == 0) {
+			k->holder = h;
+			continue;
+		}
+		if (k)
+			hurry(k);
+		for (uint32_t b = 0; b < i; b++)
+			key_release(t, keys->ino[b], h);
+		return k ? -CFS_EBUSY_TX : -ENOMEM;
+	}
+	return 0;
+}
+
+CFS_AWAITS int cfs_tx_lock_wait(struct cfs_meta *m, struct cfs_tx_holder *h,
+				const struct cfs_tx_keys *keys)
+{
+	struct cfs_tx_table *t = m->tx;
+	int rc = 0;
+
+	for (uint32_t i = 0; rc == 0 && i < keys->count; i++) {
+		struct cfs_tx_key *k = key_get(t, keys->ino[i]);
+
+		if (!k)
+			return -ENOMEM;
+		/* First come, first served: behind those that wait already. Woken, it is our turn.
+		 */
+		if (k->holder || k->waiting) {
+			hurry(k);
+			k->waiting++;
+			do {
+				rc = cfs_waitq_wait(&k->waiters);
+				if (k->holder)
+					hurry(k);
+			} while (rc == 0 && k->holder && !h->is_aborted);
+			k->waiting--;
+		}
+		if (rc == 0 && h->is_aborted)
+			rc = -ECANCELED;
+		if (rc == 0) {
+			k->holder = h;
+			continue;
+		}
+		if (!k->holder) /* woken and going away: the next in line */
+			cfs_waitq_wake_one(&k->waiters);
+		key_put(t, k);
+	}
+	return rc;
+}
+
+void cfs_tx_unlock(struct cfs_meta *m, const struct cfs_tx_holder *h,
+		   const struct cfs_tx_keys *keys)
+{
+	for (uint32_t i = 0; i < keys->count; i++)
+		key_release(m->tx, keys->ino[i], h);
+}
+
+/* --- who meets a prepared key --- */
+
+static struct cfs_tx_prepared *prepared_at(const struct cfs_meta *m, uint64_t ino)
+{
+	struct cfs_tx_key *k;
+
+	if (m->tx->key_count == 0)
+		return NULL;
+	k = key_find(m->tx, ino);
+	return k && k->holder && k->holder->prepared && k->holder->prepared->is_placed
+		       ? k->holder->prepared
+		       : NULL;
+}
+
+bool cfs_meta_is_settled(const struct cfs_meta *m, uint64_t ino)
+{
+	return prepared_at(m, ino) == NULL;
+}
+
+/* Keeps the memory while somebody waits. */
+static void prepared_put(struct cfs_tx_prepared *p)
+{
+	if (--p->refs > 0)
+		return;
+	free(p->results);
+	free(p);
+}
+
+static CFS_AWAITS int wait_end(struct cfs_tx_prepared *p)
+{
+	int rc = 0;
+
+	p->refs++;
+	ask_soon(p);
+	while (rc == 0 && !p->is_over)
+		rc = cfs_waitq_wait(&p->waiters);
+	prepared_put(p);
+	return rc;
+}
+
+CFS_AWAITS int cfs_meta_settle(struct cfs_meta *m, uint64_t ino)
+{
+	struct cfs_tx_prepared *p;
+	int rc = 0;
+
+	while (rc == 0 && (p = prepared_at(m, ino)))
+		rc = wait_end(p);
+	return rc;
+}
+
+CFS_AWAITS int cfs_tx_settle_name(struct cfs_meta *m, uint64_t dir, struct cfs_bytes name)
+{
+	struct cfs_tx_prepared *p;
+	int rc = 0;
+
+	while (rc == 0 && (p = prepared_at(m, dir)) &&
+	       cfs_tx_results_have_name(p->results, p->result_bytes, dir, name))
+		rc = wait_end(p);
+	return rc;
+}
+
+/* --- numbers that ended here --- */
+
+static struct cfs_tx_peer *peer_get(struct cfs_tx_table *t, uint64_t shard)
+{
+	struct cfs_tx_peer *peer;
+
+	cfs_list_for_each(l, &t->peers) {
+		peer = cfs_list_entry(l, struct cfs_tx_peer, link);
+		if (peer->shard == shard)
+			return peer;
+	}
+	peer = calloc(1, sizeof(*peer));
+	if (!peer)
+		return NULL;
+	peer->shard = shard;
+	cfs_list_append(&t->peers, &peer->link);
+	return peer;
+}
+
+static struct cfs_tx_ended *ended_of(struct cfs_rb_node *n)
+{
+	return n ? cfs_container_of(n, struct cfs_tx_ended, node) : NULL;
+}
+
+static bool peer_refuses(const struct cfs_tx_peer *peer, const struct cfs_tx_number *n)
+{
+	struct cfs_rb_node *at = peer->ended.root;
+
+	if (cfs_tx_number_cmp(n, &peer->floor) < 0)
+		return true;
+	while (at) {
+		int cmp = cfs_tx_number_cmp(n, &ended_of(at)->number);
+
+		if (cmp == 0)
+			return true;
+		at = cmp < 0 ? at->left : at->right;
+	}
+	return false;
+}
+
+static int ended_add(struct cfs_tx_table *t, const struct cfs_tx_number *n)
+{
+	struct cfs_tx_peer *peer = peer_get(t, n->shard);
+	struct cfs_rb_node **link, *parent = NULL;
+	struct cfs_tx_ended *e;
+
+	if (!peer)
+		return -ENOMEM;
+	if (peer_refuses(peer, n))
+		return 0;
+	e = calloc(1, sizeof(*e));
+	if (!e)
+		return -ENOMEM;
+	e->number = *n;
+	link = &peer->ended.root;
+	while (*link) {
+		parent = *link;
+		link = cfs_tx_number_cmp(n, &ended_of(parent)->number) < 0 ? &parent->left
+									   : &parent->right;
+	}
+	cfs_rb_insert(&peer->ended, &e->node, parent, link);
+	return 0;
+}
+
+/* The coordinator keeps nothing below @floor: nobody will ask, and a late prepare is refused by the
+ * floor. */
+static int floor_raise(struct cfs_tx_table *t, const struct cfs_tx_number *floor)
+{
+	struct cfs_tx_peer *peer = peer_get(t, floor->shard);
+	struct cfs_rb_node *n;
+
+	if (!peer)
+		return -ENOMEM;
+	if (cfs_tx_number_cmp(floor, &peer->floor) <= 0)
+		return 0;
+	peer->floor = *floor;
+	while ((n = cfs_rb_first(&peer->ended)) &&
+	       cfs_tx_number_cmp(&ended_of(n)->number, floor) < 0) {
+		cfs_rb_remove(&peer->ended, n);
+		free(ended_of(n));
+	}
+	return 0;
+}
+
+/* --- prepared --- */
+
+static struct cfs_tx_prepared *prepared_find(struct cfs_tx_table *t, const struct cfs_tx_number *n)
+{
+	cfs_list_for_each(l, &t->prepared[n->count % CFS_TX_BUCKETS]) {
+		struct cfs_tx_prepared *p = cfs_list_entry(l, struct cfs_tx_prepared, link);
+
+		if (number_is(&p->number, n))
+			return p;
+	}
+	return NULL;
+}
+
+static struct cfs_tx_prepared *prepared_create(struct cfs_meta *m, const struct cfs_tx_number *n)
+{
+	struct cfs_tx_prepared *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->meta = m;
+	p->number = *n;
+	p->refs = 1;
+	p->holder.prepared = p;
+	cfs_waitq_init(&p->waiters);
+	cfs_list_append(&m->tx->prepared[n->count % CFS_TX_BUCKETS], &p->link);
+	return p;
+}
+
+/* It has an outcome, or was never placed: keys go, who waits goes on. */
+static void prepared_end(struct cfs_tx_prepared *p)
+{
+	if (p->is_placed)
+		p->meta->stats.tx_prepared_now--;
+	p->is_over = true;
+	cfs_list_remove(&p->link);
+	cfs_timer_disarm(&p->timer);
+	cfs_tx_unlock(p->meta, &p->holder, &p->keys);
+	cfs_waitq_wake_all(&p->waiters);
+	prepared_put(p);
+}
+
+/*
+ * Places the end of @n with what it leaves. Told and asking may both come here; the second finds it
+ * ended. 0; -ECANCELED.
+ */
+static CFS_AWAITS int prepared_finish(struct cfs_meta *m, const struct cfs_tx_number *n,
+				      bool is_commit, const struct cfs_record_dep *dep)
+{
+	const uint32_t bytes = CFS_TX_RESULTS_BYTES_MAX * 2;
+	struct cfs_tx_prepared *p;
+	struct cfs_items it;
+	struct cfs_meta_tx_end end = { cfs_tx_number_encode(n) };
+	uint8_t *to;
+	int rc;
+
+	/* The coordinator has decided: without room it waits until there is some. */
+	while ((rc = cfs_shard_reserve(m->shard, bytes, true)) < 0) {
+		if (rc == -ECANCELED || cfs_sleep_ns(RETRY_NS) < 0)
+			return -ECANCELED;
+	}
+	p = prepared_find(m->tx, n);
+	if (p && p->is_placed) {
+		cfs_shard_items(m->shard, &it);
+		to = cfs_items_add(&it, is_commit ? CFS_META_TX_COMMIT : CFS_META_TX_ABORT,
+				   sizeof(end));
+		memcpy(to, &end, sizeof(end));
+		if (is_commit) {
+			memcpy(it.buf + it.len_bytes, p->results, p->result_bytes);
+			it.len_bytes += p->result_bytes;
+			cfs_assert(cfs_tx_results_removals(m, p->results, p->result_bytes, &it) ==
+				   0);
+		}
+		cfs_shard_commit(m->shard, &it, dep, is_commit && dep ? 1 : 0, NULL);
+	}
+	cfs_shard_unreserve(m->shard, bytes, true);
+	return 0;
+}
+
+/* --- asking --- */
+
+static struct cfs_record_dep dep_decode(struct cfs_bytes b)
+{
+	cfs_le64 v[3];
+
+	memcpy(v, b.p, sizeof(v));
+	return (struct cfs_record_dep){ .shard = (uint32_t)cfs_from_le64(v[0]),
+					.epoch = cfs_from_le64(v[1]),
+					.index = cfs_from_le64(v[2]) };
+}
+
+static bool has_dep(const struct cfs_msg *m)
+{
+	return cfs_msg_is_set(m, deps) && m->deps.len == CFS_TX_DEP_BYTES;
+}
+
+/* One question. 0: over; -EAGAIN: still running; -ECANCELED. */
+static CFS_AWAITS int ask_once(struct cfs_meta *m, const struct cfs_tx_number *n)
+{
+	struct cfs_shard_env *env = m->shard->env;
+	struct cfs_msg msg = { .kind = CFS_MSG_REQUEST, .op = CFS_OP_TX_ASK };
+	struct cfs_net_reply reply;
+	struct cfs_record_dep dep;
+	bool is_commit;
+	uint32_t flags;
+	int rc;
+
+	cfs_msg_set(&msg, tx_shard, n->shard);
+	cfs_msg_set(&msg, tx_epoch, n->epoch);
+	cfs_msg_set(&msg, tx_count, n->count);
+	m->stats.tx_asked++;
+	rc = env->call(env->ctx, (uint32_t)n->shard, &msg, &reply);
+	if (rc < 0)
+		return rc == -ECANCELED ? rc : -EAGAIN;
+	flags = cfs_msg_is_set(&reply.msg, flags) ? reply.msg.flags : 0;
+	rc = cfs_msg_is_set(&reply.msg, rc) ? (int)reply.msg.rc : 0;
+	if (rc < 0 || (flags & CFS_F_UNDECIDED)) {
+		cfs_net_reply_fini(&reply);
+		return -EAGAIN;
+	}
+	is_commit = (flags & CFS_F_COMMIT) && has_dep(&reply.msg);
+	if (is_commit)
+		dep = dep_decode(reply.msg.deps);
+	cfs_net_reply_fini(&reply);
+	return prepared_finish(m, n, is_commit, is_commit ? &dep : NULL);
+}
+
+static CFS_AWAITS void ask_run(void *arg)
+{
+	struct cfs_tx_prepared *p = arg;
+	int rc = 0;
+
+	cfs_deadline_restore(CFS_DEADLINE_NONE);
+	while (!p->is_over && rc != -ECANCELED) {
+		rc = ask_once(p->meta, &p->number);
+		if (rc == -EAGAIN && !p->is_over && cfs_sleep_ns(RETRY_NS) == -ECANCELED)
+			break;
+	}
+	p->is_asking = false;
+	prepared_put(p);
+}
+
+static void ask_now(void *arg)
+{
+	struct cfs_tx_prepared *p = arg;
+
+	if (p->is_over || p->is_asking)
+		return;
+	p->is_asking = true;
+	p->refs++;
+	if (cfs_group_start(&p->meta->shard->fibers, ask_run, p) < 0) {
+		p->is_asking = false;
+		p->refs--;
+		if (!p->meta->shard->fibers.canceled) /* no memory now: later */
+			cfs_timer_arm(&p->timer, cfs_now_ns() + CFS_TX_ASK_NS, ask_now, p);
+	}
+}
+
+/* Somebody waits: what we are to be told is probably on its way, so not at once. */
+static void ask_soon(struct cfs_tx_prepared *p)
+{
+	uint64_t due = cfs_now_ns() + CFS_TX_ASK_SOON_NS;
+
+	if (!p->is_placed || p->is_asking || (p->timer.slot && p->timer.due_ns <= due))
+		return;
+	cfs_timer_disarm(&p->timer);
+	cfs_timer_arm(&p->timer, due, ask_now, p);
+}
+
+/* --- requests --- */
+
+/* Locks, evaluates and places. The keys are released by whoever ends it. */
+static CFS_AWAITS int prepare(struct cfs_meta *m, struct cfs_tx_prepared *p,
+			      struct cfs_shard_request *rq, const struct cfs_tx_seen *floor)
+{
+	const uint32_t bytes = CFS_TX_RESULTS_BYTES_MAX + 512;
+	const struct cfs_msg *msg = rq->msg;
+	bool is_ordered = cfs_msg_is_set(msg, flags) && (msg->flags & CFS_F_ORDERED);
+	struct cfs_items it, results;
+	struct cfs_meta_tx_prepare h = { .number = cfs_tx_number_encode(&p->number),
+					 .floor_epoch = cfs_to_le64(floor->floor_epoch),
+					 .floor_count = cfs_to_le64(floor->floor_count),
+					 .keys = cfs_to_le32(p->keys.count) };
+	uint8_t *to, *buf;
+	int rc;
+
+	rc = is_ordered ? cfs_tx_lock_wait(m, &p->holder, &p->keys)
+			: cfs_tx_lock_try(m, &p->holder, &p->keys);
+	if (rc < 0)
+		return rc;
+	rc = cfs_shard_reserve(m->shard, bytes, false);
+	if (rc < 0)
+		return rc;
+	buf = malloc(CFS_TX_RESULTS_BYTES_MAX);
+	rc = buf ? 0 : -ENOMEM;
+	if (rc == 0 && p->holder.is_aborted)
+		rc = -ECANCELED;
+	if (rc == 0) {
+		cfs_items_init(&results, buf, CFS_TX_RESULTS_BYTES_MAX);
+		rc = cfs_tx_steps_eval(m, msg->items.p, msg->items.len, true, &results, &p->seen);
+	}
+	if (rc == 0) {
+		uint32_t keys_bytes = p->keys.count * 8;
+
+		cfs_shard_items(m->shard, &it);
+		to = cfs_items_add(&it, CFS_META_TX_PREPARE,
+				   (uint32_t)sizeof(h) + keys_bytes + results.len_bytes);
+		memcpy(to, &h, sizeof(h));
+		for (uint32_t i = 0; i < p->keys.count; i++) {
+			cfs_le64 key = cfs_to_le64(p->keys.ino[i]);
+
+			memcpy(to + sizeof(h) + i * 8, &key, 8);
+		}
+		memcpy(to + sizeof(h) + keys_bytes, results.buf, results.len_bytes);
+		cfs_shard_commit(m->shard, &it, NULL, 0, NULL);
+	}
+	free(buf);
+	cfs_shard_unreserve(m->shard, bytes, false);
+	return rc;
+}
+
+static void reply_prepared(struct cfs_shard_request *rq, const struct cfs_tx_prepared *p)
+{
+	cfs_msg_set(&rq->reply, index, p->at.index);
+	rq->reply.epoch = p->at.epoch;
+	if (p->seen.has_attr)
+		cfs_meta_reply_attr(rq, &p->seen.attr);
+}
+
+CFS_AWAITS int cfs_tx_serve_prepare(struct cfs_meta *m, struct cfs_shard_request *rq)
+{
+	struct cfs_tx_number n = cfs_tx_number_of(rq->msg);
+	struct cfs_tx_prepared *p;
+	struct cfs_tx_peer *peer;
+	struct cfs_tx_keys keys;
+	struct cfs_tx_seen seen;
+	int rc = cfs_tx_steps_keys(rq->msg->items.p, rq->msg->items.len, &keys, &seen);
+
+	if (rc < 0)
+		return rc;
+	if (n.shard >= m->shard->env->shards || n.shard == m->shard->id || keys.count == 0)
+		return -EINVAL;
+	for (uint32_t i = 0; i < keys.count; i++) {
+		if (!cfs_meta_is_home(m, keys.ino[i]))
+			return -EINVAL;
+	}
+	while ((p = prepared_find(m->tx, &n)) &&
+	       !p->is_placed) { /* a repeated one: the first is on its way */
+		p->refs++;
+		rc = cfs_waitq_wait(&p->waiters);
+		prepared_put(p);
+		if (rc < 0)
+			return rc;
+	}
+	if (p) {
+		reply_prepared(rq, p);
+		return 0;
+	}
+	peer = peer_get(m->tx, n.shard);
+	if (!peer)
+		return -ENOMEM;
+	if (!CFS_BREAK(NO_ENDED) && peer_refuses(peer, &n))
+		return -CFS_EOLD_SEQUENCE;
+	p = prepared_create(m, &n);
+	if (!p)
+		return -ENOMEM;
+	p->keys = keys;
+	p->refs++;
+	rc = prepare(m, p, rq, &seen);
+	if (rc == 0) {
+		reply_prepared(rq, p);
+		cfs_waitq_wake_all(&p->waiters);
+		if (!p->is_over) /* it cannot be, but for what the apply did */
+			cfs_timer_arm(&p->timer, cfs_now_ns() + CFS_TX_ASK_NS, ask_now, p);
+	} else {
+		prepared_end(p);
+	}
+	prepared_put(p);
+	return rc;
+}
+
+CFS_AWAITS int cfs_tx_serve_end(struct cfs_meta *m, struct cfs_shard_request *rq)
+{
+	struct cfs_tx_number n = cfs_tx_number_of(rq->msg);
+	bool is_commit = rq->msg->flags & CFS_F_COMMIT;
+	struct cfs_tx_prepared *p = prepared_find(m->tx, &n);
+	struct cfs_record_dep dep;
+
+	if (is_commit && !has_dep(rq->msg))
+		return -EINVAL;
+	if (!p)
+		return 0; /* ended, or never here */
+	if (!p->is_placed) {
+		/* Let go while it still waits for its keys. */
+		p->holder.is_aborted = true;
+		for (uint32_t i = 0; i < p->keys.count; i++) {
+			struct cfs_tx_key *k = key_find(m->tx, p->keys.ino[i]);
+
+			if (k)
+				cfs_waitq_wake_all(&k->waiters);
+		}
+		return 0;
+	}
+	if (is_commit)
+		dep = dep_decode(rq->msg->deps);
+	return prepared_finish(m, &n, is_commit, is_commit ? &dep : NULL);
+}
+
+/* --- items --- */
+
+static int apply_prepare(struct cfs_meta *m, const struct cfs_item *item,
+			 const struct cfs_shard_pos *pos, bool is_load)
+{
+	struct cfs_meta_tx_prepare h;
+	struct cfs_tx_number n, floor;
+	struct cfs_tx_prepared *p;
+	struct cfs_tx_peer *peer;
+	uint32_t keys, rest;
+	uint8_t *results;
+	int rc;
+
+	if (item->len_bytes < sizeof(h))
+		return -CFS_EBAD_FORMAT;
+	memcpy(&h, item->data, sizeof(h));
+	n = number_decode(&h.number);
+	keys = cfs_from_le32(h.keys);
+	rest = item->len_bytes - (uint32_t)sizeof(h);
+	if (keys > CFS_TX_KEYS_MAX || keys * 8 > rest || h.reserved.raw != 0)
+		return -CFS_EBAD_FORMAT;
+	floor = (struct cfs_tx_number){ n.shard, cfs_from_le64(h.floor_epoch),
+					cfs_from_le64(h.floor_count) };
+	rc = floor_raise(m->tx, &floor);
+	if (rc < 0)
+		return rc;
+	peer = peer_get(m->tx, n.shard);
+	if (!peer)
+		return -ENOMEM;
+	p = prepared_find(m->tx, &n);
+	if (is_load && (p || peer_refuses(peer, &n)))
+		return 0; /* the checkpoint is ahead */
+	if (is_load)
+		p = prepared_create(m, &n);
+	rest -= keys * 8;
+	results = malloc(rest ? rest : 1);
+	if (!p || !results) {
+		free(results);
+		return -ENOMEM;
+	}
+	p->keys.count = keys;
+	for (uint32_t i = 0; i < keys; i++) {
+		cfs_le64 key;
+
+		memcpy(&key, item->data + sizeof(h) + i * 8, 8);
+		p->keys.ino[i] = cfs_from_le64(key);
+	}
+	memcpy(results, item->data + sizeof(h) + keys * 8, rest);
+	p->results = results;
+	p->result_bytes = rest;
+	p->at = *pos;
+	if (cfs_from_le64(h.index))
+		p->at = (struct cfs_shard_pos){ cfs_from_le64(h.epoch), cfs_from_le64(h.index) };
+	p->is_placed = true;
+	m->stats.tx_prepared_now++;
+	return 0;
+}
+
+static int apply_end(struct cfs_meta *m, const struct cfs_item *item)
+{
+	struct cfs_meta_tx_end h;
+	struct cfs_tx_number n;
+	struct cfs_tx_prepared *p;
+
+	if (item->len_bytes != sizeof(h))
+		return -CFS_EBAD_FORMAT;
+	memcpy(&h, item->data, sizeof(h));
+	n = number_decode(&h.number);
+	p = prepared_find(m->tx, &n);
+	if (p)
+		prepared_end(p);
+	return ended_add(m->tx, &n);
+}
+
+static int apply_ended(struct cfs_meta *m, const struct cfs_item *item)
+{
+	struct cfs_meta_tx_ended h;
+	struct cfs_tx_number n;
+	uint32_t rest = item->len_bytes - (uint32_t)sizeof(h);
+	int rc;
+
+	if (item->len_bytes < sizeof(h) || rest % 16)
+		return -CFS_EBAD_FORMAT;
+	memcpy(&h, item->data, sizeof(h));
+	n = (struct cfs_tx_number){ cfs_from_le64(h.shard), cfs_from_le64(h.floor_epoch),
+				    cfs_from_le64(h.floor_count) };
+	rc = floor_raise(m->tx, &n);
+	for (uint32_t at = 0; rc == 0 && at < rest; at += 16) {
+		cfs_le64 v[2];
+
+		memcpy(v, item->data + sizeof(h) + at, sizeof(v));
+		n.epoch = cfs_from_le64(v[0]);
+		n.count = cfs_from_le64(v[1]);
+		rc = ended_add(m->tx, &n);
+	}
+	return rc;
+}
+
+int cfs_tx_apply(struct cfs_meta *m, const struct cfs_item *item, const struct cfs_shard_pos *pos,
+		 bool is_load)
+{
+	switch (item->kind) {
+	case CFS_META_TX_PREPARE:
+		return apply_prepare(m, item, pos, is_load);
+	case CFS_META_TX_COMMIT:
+	case CFS_META_TX_ABORT:
+		return apply_end(m, item);
+	case CFS_META_TX_ENDED:
+		return apply_ended(m, item);
+	case CFS_META_TX_DECIDE:
+		return cfs_tx_apply_decide(m, item, pos);
+	case CFS_META_TX_FORGET:
+		return cfs_tx_apply_forget(m, item);
+	default:
+		return -CFS_EBAD_FORMAT;
+	}
+}
+
+/* --- the part's life --- */
+
+int cfs_tx_table_create(struct cfs_meta *m)
+{
+	struct cfs_tx_table *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < CFS_TX_BUCKETS; i++) {
+		cfs_list_init(&t->keys[i]);
+		cfs_list_init(&t->prepared[i]);
+	}
+	cfs_list_init(&t->peers);
+	cfs_list_init(&t->told);
+	t->next_count = 1;
+	m->tx = t;
+	return 0;
+}
+
+void cfs_tx_table_destroy(struct cfs_meta *m)
+{
+	struct cfs_tx_table *t = m->tx;
+	struct cfs_list *l;
+
+	if (!t)
+		return;
+	cfs_tx_tries_fini(m);
+	for (uint32_t i = 0; i < CFS_TX_BUCKETS; i++) {
+		while (!cfs_list_is_empty(&t->prepared[i]))
+			prepared_end(cfs_list_first(&t->prepared[i], struct cfs_tx_prepared, link));
+		while ((l = cfs_list_pop(&t->keys[i])))
+			free(cfs_list_entry(l, struct cfs_tx_key, link));
+	}
+	while ((l = cfs_list_pop(&t->peers))) {
+		struct cfs_tx_peer *peer = cfs_list_entry(l, struct cfs_tx_peer, link);
+		struct cfs_rb_node *n;
+
+		while ((n = cfs_rb_first(&peer->ended))) {
+			cfs_rb_remove(&peer->ended, n);
+			free(ended_of(n));
+		}
+		free(peer);
+	}
+	free(t);
+	m->tx = NULL;
+}
+
+void cfs_tx_ready(struct cfs_meta *m)
+{
+	for (uint32_t b = 0; b < CFS_TX_BUCKETS; b++) {
+		cfs_list_for_each(l, &m->tx->prepared[b]) {
+			struct cfs_tx_prepared *p = cfs_list_entry(l, struct cfs_tx_prepared, link);
+
+			/* What the log holds was locked when it was placed, one transaction a key.
+			 */
+			(void)cfs_tx_lock_try(m, &p->holder, &p->keys);
+		}
+	}
+}
+
+int cfs_tx_resume(struct cfs_meta *m)
+{
+	for (uint32_t b = 0; b < CFS_TX_BUCKETS; b++) {
+		cfs_list_for_each(l, &m->tx->prepared[b])
+			ask_now(cfs_list_entry(l, struct cfs_tx_prepared, link));
+	}
+	return cfs_tx_resume_tries(m);
+}
+
+static CFS_AWAITS int checkpoint_prepared(struct cfs_checkpoint *c, const struct cfs_tx_prepared *p)
+{
+	struct cfs_meta_tx_prepare h = { .number = cfs_tx_number_encode(&p->number),
+					 .epoch = cfs_to_le64(p->at.epoch),
+					 .index = cfs_to_le64(p->at.index),
+					 .keys = cfs_to_le32(p->keys.count) };
+	uint32_t keys_bytes = p->keys.count * 8;
+	uint32_t len = (uint32_t)sizeof(h) + keys_bytes + p->result_bytes;
+	CFS_CLEANUP(cfs_free_p) uint8_t *buf = malloc(len);
+
+	if (!buf)
+		return -ENOMEM;
+	memcpy(buf, &h, sizeof(h));
+	for (uint32_t i = 0; i < p->keys.count; i++) {
+		cfs_le64 key = cfs_to_le64(p->keys.ino[i]);
+
+		memcpy(buf + sizeof(h) + i * 8, &key, 8);
+	}
+	memcpy(buf + sizeof(h) + keys_bytes, p->results, p->result_bytes);
+	return cfs_shard_checkpoint_add(c, CFS_META_TX_PREPARE, buf, len);
+}
+
+#define ENDED_PER_ITEM 64u
+
+static CFS_AWAITS int checkpoint_peer(struct cfs_tx_peer *peer, struct cfs_checkpoint *c)
+{
+	uint8_t buf[sizeof(struct cfs_meta_tx_ended) + ENDED_PER_ITEM * 16];
+	struct cfs_tx_number last = { 0 };
+	bool is_first = true;
+	int rc = 0;
+
+	for (;;) {
+		struct cfs_meta_tx_ended h = { cfs_to_le64(peer->shard),
+					       cfs_to_le64(peer->floor.epoch),
+					       cfs_to_le64(peer->floor.count) };
+		uint32_t len = sizeof(h);
+		struct cfs_rb_node *n = cfs_rb_first(&peer->ended);
+
+		/* The next ones after the last that was written; the tree may have changed. */
+		while (!is_first && n && cfs_tx_number_cmp(&ended_of(n)->number, &last) <= 0)
+			n = cfs_rb_next(n);
+		memcpy(buf, &h, sizeof(h));
+		for (; n && len < sizeof(buf); n = cfs_rb_next(n)) {
+			cfs_le64 v[2] = { cfs_to_le64(ended_of(n)->number.epoch),
+					  cfs_to_le64(ended_of(n)->number.count) };
+
+			last = ended_of(n)->number;
+			memcpy(buf + len, v, sizeof(v));
+			len += sizeof(v);
+		}
+		if (!is_first && len == sizeof(h))
+			return 0;
+		is_first = false;
+		rc = cfs_shard_checkpoint_add(c, CFS_META_TX_ENDED, buf, len);
+		if (rc < 0 || len < sizeof(buf))
+			return rc;
+	}
+}
+
+CFS_AWAITS int cfs_tx_checkpoint(struct cfs_meta *m, struct cfs_checkpoint *c)
+{
+	int rc = 0;
+
+	/* Peers are never removed, so that the list may be followed over a wait. */
+	for (struct cfs_list *l = m->tx->peers.next; rc == 0 && l != &m->tx->peers; l = l->next)
+		rc = checkpoint_peer(cfs_list_entry(l, struct cfs_tx_peer, link), c);
+	for (uint32_t b = 0; rc == 0 && b < CFS_TX_BUCKETS; b++) {
+		struct cfs_list *head = &m->tx->prepared[b];
+		struct cfs_list *l = head->next;
+
+		while (rc == 0 && l != head) {
+			struct cfs_tx_prepared *p = cfs_list_entry(l, struct cfs_tx_prepared, link);
+
+			p->refs++;
+			if (p->is_placed)
+				rc = checkpoint_prepared(c, p);
+			/* One that ended meanwhile is out of the list, and in a record after the
+			 * begin: from the bucket's start again, twice does no harm. */
+			l = p->is_over ? head->next : l->next;
+			prepared_put(p);
+		}
+	}
+	return rc < 0 ? rc : cfs_tx_checkpoint_tries(m, c);
+}
+
+void cfs_tx_walk(const struct cfs_meta *m, void (*fn)(void *ctx, const struct cfs_meta_fact *fact),
+		 void *ctx)
+{
+	for (uint32_t b = 0; b < CFS_TX_BUCKETS; b++) {
+		cfs_list_for_each(l, &m->tx->prepared[b]) {
+			const struct cfs_tx_prepared *p = cfs_list_entry(l, struct cfs_tx_prepared,
+									 link);
+			struct cfs_meta_fact fact = { .kind = CFS_META_FACT_PREPARED,
+						      .shard = m->shard->id,
+						      .tx_shard = p->number.shard,
+						      .tx_epoch = p->number.epoch,
+						      .tx_count = p->number.count };
+
+			for (uint32_t i = 0; p->is_placed && i < p->keys.count; i++) {
+				fact.ino = p->keys.ino[i];
+				fn(ctx, &fact);
+			}
+		}
+	}
+	cfs_tx_walk_tries(m, fn, ctx);
+}
+
+void cfs_tx_check(const struct cfs_meta *m, void (*report)(void *ctx, const char *what), void *ctx)
+{
+	struct cfs_tx_table *t = m->tx;
+	uint32_t keys = 0;
+
+	for (uint32_t b = 0; b < CFS_TX_BUCKETS; b++) {
+		cfs_list_for_each(l, &t->keys[b]) {
+			const struct cfs_tx_key *k = cfs_list_entry(l, struct cfs_tx_key, link);
+
+			keys++;
+			if (!k->holder && k->waiting == 0)
+				report(ctx, "transaction: a key that nobody holds or waits for");
+		}
+		cfs_list_for_each(l, &t->prepared[b]) {
+			const struct cfs_tx_prepared *p = cfs_list_entry(l, struct cfs_tx_prepared,
+									 link);
+
+			if (p->is_over)
+				report(ctx, "transaction: an ended one is in the table");
+		}
+	}
+	if (keys != t->key_count)
+		report(ctx, "transaction: count of keys differs from the table");
+}
