@@ -17,10 +17,10 @@ TOKEN = re.compile(
 
 
 class Token:
-    __slots__ = ("kind", "text", "line")
+    __slots__ = ("kind", "text", "line", "offset")
 
-    def __init__(self, kind, text, line):
-        self.kind, self.text, self.line = kind, text, line
+    def __init__(self, kind, text, line, offset):
+        self.kind, self.text, self.line, self.offset = kind, text, line, offset
 
     def __repr__(self):
         return f"{self.text!r}@{self.line}"
@@ -31,7 +31,7 @@ def tokenize(text):
     line = 1
     for match in TOKEN.finditer(text):
         if match.lastgroup != "space":
-            yield Token(match.lastgroup, match.group(), line)
+            yield Token(match.lastgroup, match.group(), line, match.start())
         line += match.group().count("\n")
 
 
