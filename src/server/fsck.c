@@ -21,7 +21,7 @@
 #include "server/node_internal.h"
 #include "store/device.h"
 
-#define PATH_DEPTH_MAX 256
+#define PATH_DEPTH_MAX 128
 #define PATH_BYTES_MAX 1024
 #define READ_BLOCKS_MAX 64u
 
