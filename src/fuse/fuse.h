@@ -1,0 +1,120 @@
+/*
+ * The mount: ClaudeFS as a file system of the kernel, over /dev/fuse (doc/design/fuse.md).
+ *
+ * Translation, no policy: each request of the kernel becomes a call of the client in a fiber of its
+ * own. Inode numbers are the kernel's node ids, so nothing is kept for what the kernel knows, and
+ * FORGET has nothing to do. Until there are leases the kernel is told to cache nothing: time-outs
+ * are 0, pages are dropped when a file's mtime or size has changed.
+ */
+#ifndef CFS_FUSE_FUSE_H
+#define CFS_FUSE_FUSE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/fiber.h"
+#include "client/client.h"
+
+#define CFS_FUSE_TYPE "fuse.claudefs"
+#define CFS_FUSE_READ_AHEAD_BYTES (4u * 1024 * 1024)
+
+/*
+ * What requests are turned into: the functions of client.h, with their contracts. A NULL member is
+ * answered with ENOSYS. Another table serves something else; then op->client is whatever the
+ * options say.
+ */
+struct cfs_fuse_handlers {
+	int (*lookup)(struct cfs_client_op *op, uint64_t dir, struct cfs_client_name name,
+		      struct cfs_attr *attr_out);
+	int (*getattr)(struct cfs_client_op *op, uint64_t ino, struct cfs_attr *attr_out);
+	int (*setattr)(struct cfs_client_op *op, uint64_t ino, const struct cfs_client_setattr *set,
+		       struct cfs_attr *attr_out);
+	int (*create)(struct cfs_client_op *op, uint64_t dir, struct cfs_client_name name,
+		      const struct cfs_client_create *how, struct cfs_attr *attr_out);
+	int (*mkdir)(struct cfs_client_op *op, uint64_t dir, struct cfs_client_name name,
+		     uint32_t mode, struct cfs_attr *attr_out);
+	int (*unlink)(struct cfs_client_op *op, uint64_t dir, struct cfs_client_name name);
+	int (*rmdir)(struct cfs_client_op *op, uint64_t dir, struct cfs_client_name name);
+	int (*link)(struct cfs_client_op *op, uint64_t ino, uint64_t dir,
+		    struct cfs_client_name name, struct cfs_attr *attr_out);
+	int (*rename)(struct cfs_client_op *op, uint64_t dir, struct cfs_client_name name,
+		      uint64_t new_dir, struct cfs_client_name new_name, uint32_t flags);
+	int (*readlink)(struct cfs_client_op *op, uint64_t ino, struct cfs_client_bytes *out);
+	int (*readdir)(struct cfs_client_op *op, uint64_t dir, uint64_t cookie, uint32_t len_bytes,
+		       bool has_attrs, struct cfs_client_page *out);
+	int (*getxattr)(struct cfs_client_op *op, uint64_t ino, struct cfs_client_name name,
+			uint32_t len_bytes, struct cfs_client_bytes *out, uint64_t *size_out);
+	int (*listxattr)(struct cfs_client_op *op, uint64_t ino, uint32_t len_bytes,
+			 struct cfs_client_bytes *out, uint64_t *size_out);
+	int (*setxattr)(struct cfs_client_op *op, uint64_t ino, struct cfs_client_name name,
+			const void *value, uint32_t len_bytes, uint32_t flags);
+	int (*removexattr)(struct cfs_client_op *op, uint64_t ino, struct cfs_client_name name);
+	int (*open)(struct cfs_client_op *op, uint64_t ino, uint32_t flags,
+		    struct cfs_attr *attr_out);
+	int (*release)(struct cfs_client_op *op, uint64_t ino);
+	int (*read)(struct cfs_client_op *op, uint64_t ino, uint64_t off_bytes, uint32_t len_bytes,
+		    void *buf, struct cfs_client_bytes *out);
+	int (*write)(struct cfs_client_op *op, uint64_t ino, const struct cfs_client_write *w,
+		     uint64_t *off_out);
+	int (*fallocate)(struct cfs_client_op *op, uint64_t ino, uint32_t mode, uint64_t off_bytes,
+			 uint64_t len_bytes);
+	int (*seek)(struct cfs_client_op *op, uint64_t ino, uint64_t off_bytes, uint32_t whence,
+		    uint64_t *off_out);
+	int (*fsync)(struct cfs_client_op *op, uint64_t ino, bool is_datasync);
+	int (*statfs)(struct cfs_client_op *op, struct cfs_statfs *out);
+	int (*status)(struct cfs_client_op *op, uint32_t flags, struct cfs_client_bytes *out);
+};
+
+extern const struct cfs_fuse_handlers cfs_fuse_client_handlers;
+
+struct cfs_fuse_opts {
+	int fd; /* of cfs_fuse_mount(); borrowed */
+	struct cfs_client *client;
+	const struct cfs_fuse_handlers *handlers; /* NULL: the client's */
+	uint32_t dev_major, dev_minor; /* of the mount, for its read-ahead; 0: leave that alone */
+	uint64_t features;             /* FUSE_ flags of abi.h that may be negotiated; 0: all */
+	void (*ready)(void *arg);      /* called once when the kernel has agreed; may be NULL */
+	void *arg;
+};
+
+/*
+ * Serves the mount from the calling fiber's core until it is unmounted. 0: unmounted;
+ * -ECONNABORTED: aborted by somebody; -ECANCELED: cancelled, requests under way were answered with
+ * errors; -EPROTONOSUPPORT: the kernel is too old; -ENOMEM; -errno.
+ */
+CFS_AWAITS int cfs_fuse_serve(const struct cfs_fuse_opts *opts);
+
+/* --- mounting: these block, call them before the runtime starts or on an offload thread --- */
+
+struct cfs_fuse_mount {
+	int fd;
+	uint32_t dev_major, dev_minor;
+	char *dir; /* absolute */
+};
+
+struct cfs_fuse_mount_opts {
+	const char *source; /* first column of mount's list */
+	const char *dir;
+	unsigned long flags; /* MS_ flags of mount(2) */
+	bool may_be_nonempty;
+};
+
+/* Opens /dev/fuse and mounts. @err_out: a sentence with cause and next step. -ENOENT, -ENOTDIR,
+ * -ENOTEMPTY, -EBUSY (mounted already), -ENOTCONN (stale mount), -ENODEV (no FUSE here), -EPERM;
+ * -errno. Nothing is left behind then. */
+int cfs_fuse_mount(const struct cfs_fuse_mount_opts *opts, struct cfs_fuse_mount *out,
+		   char *err_out, uint32_t err_bytes);
+/* Closes the descriptor: the mount is dead then, if it is still there. */
+void cfs_fuse_mount_fini(struct cfs_fuse_mount *m);
+/* -EINVAL: nothing of ours is mounted there; -EBUSY: in use. @is_forced: detaches at once and fails
+ * what is under way. */
+int cfs_fuse_unmount(const char *dir, bool is_forced, char *err_out, uint32_t err_bytes);
+/* Whether @dir (need not be reachable) is a mount of ours; fills in @source_out then. */
+bool cfs_fuse_is_mounted(const char *dir, char *source_out, uint32_t source_bytes);
+/* One option of -o: sets or clears MS_ flags, ignores what concerns others (defaults, _netdev,
+ * nofail, x-*, ...). 0; -ENOENT: not one of those. */
+int cfs_fuse_mount_flag(const char *option, unsigned long *flags);
+/* Changes flags of a mount in place. */
+int cfs_fuse_remount(const char *dir, unsigned long flags, char *err_out, uint32_t err_bytes);
+
+#endif

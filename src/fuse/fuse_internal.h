@@ -1,0 +1,123 @@
+/* What the mount's files share: the session, its requests, their memory and their replies. */
+#ifndef CFS_FUSE_FUSE_INTERNAL_H
+#define CFS_FUSE_FUSE_INTERNAL_H
+
+#include <stddef.h>
+#include <sys/uio.h>
+
+#include "base/buf.h"
+#include "base/hist.h"
+#include "base/reactor.h"
+#include "base/util.h"
+#include "fuse/abi.h"
+#include "fuse/fuse.h"
+#include "proto/place.h"
+
+#define CFS_FUSE_WRITE_BYTES_MAX CFS_IO_BYTES_MAX
+#define CFS_FUSE_PAGES_MAX (CFS_FUSE_WRITE_BYTES_MAX / 4096)
+#define CFS_FUSE_SMALL_BYTES \
+	(8u * 1024)          /* requests up to this are copied, so large memory is free again */
+#define CFS_FUSE_MEM_MAX 96u /* pieces of large memory in use; past that requests wait */
+#define CFS_FUSE_MEM_IDLE_MAX 4u
+#define CFS_FUSE_REQS_IDLE_MAX 256u
+#define CFS_FUSE_READS_PER_TURN 16u
+#define CFS_FUSE_BLKSIZE (128u * 1024)
+#define CFS_FUSE_BACKGROUND_MAX 64u
+/* A request is read to here, so that a WRITE's payload, behind its two headers, begins on a page.
+ */
+#define CFS_FUSE_RX_OFF (4096u - sizeof(struct fuse_in_header) - sizeof(struct fuse_write_in))
+#define CFS_FUSE_INTERRUPT_PERIOD_NS (100ull * 1000 * 1000)
+
+/* 1 MiB and a page before it. */
+struct cfs_fuse_mem {
+	struct cfs_list link;
+	struct cfs_buf *buf; /* NULL: from the heap */
+	uint8_t *data;
+};
+#define CFS_FUSE_MEM_BYTES CFS_BUF_LARGE_BYTES
+
+struct cfs_fuse {
+	const struct cfs_fuse_opts *opts;
+	const struct cfs_fuse_handlers *handlers;
+	int fd;
+	uint32_t minor;    /* as negotiated */
+	uint64_t features; /* as negotiated */
+	bool is_ready, is_ended, is_stalled;
+	int end_rc;
+	struct cfs_poller poller;
+	struct cfs_waitq ended;
+	struct cfs_group fibers;
+	struct cfs_list requests; /* under way, newest last */
+	uint32_t request_count;
+	struct cfs_list requests_idle;
+	uint32_t requests_idle_count;
+
+	struct cfs_fuse_mem *rx; /* the next request goes here */
+	struct cfs_list mem_idle;
+	uint32_t mem_idle_count, mem_count, mem_pooled, mem_pooled_max;
+	struct cfs_waitq mem_waiters;
+
+	uint32_t interrupted_count; /* requests that a signal that does not kill has reached */
+	bool is_watching;
+
+	struct cfs_counter malformed, unknown, interrupts, reply_errors, bytes_read, bytes_written;
+	struct cfs_hist hist[FUSE_OPCODE_MAX + 1];
+};
+
+struct cfs_fuse_req {
+	struct cfs_list link;
+	struct cfs_fuse *fuse;
+	struct cfs_client_op op;
+	struct fuse_in_header in;
+	const uint8_t *args; /* what follows the header, extensions cut off */
+	uint32_t args_bytes;
+	uint64_t begin_ns;
+	struct cfs_fuse_mem *mem; /* holds the request if it is large */
+	bool is_replied, is_interrupted;
+	uint8_t small[CFS_FUSE_SMALL_BYTES];
+};
+
+/* --- session.c --- */
+
+/* Replies; exactly once a request. @rc negative: an error, and nothing else goes along. */
+void cfs_fuse_reply(struct cfs_fuse_req *req, int rc, const void *out, size_t out_bytes);
+/* Memory of CFS_FUSE_MEM_BYTES; waits for it. 0; -ECANCELED. */
+CFS_AWAITS int cfs_fuse_mem_get(struct cfs_fuse *f, struct cfs_fuse_mem **out);
+void cfs_fuse_mem_put(struct cfs_fuse *f, struct cfs_fuse_mem *m);
+
+/* --- init.c --- */
+
+/* Decides what to answer to INIT. 0; -EPROTO. */
+int cfs_fuse_negotiate(const struct fuse_init_in *in, uint32_t in_bytes, uint64_t allowed,
+		       struct fuse_init_out *out, uint64_t *features_out);
+
+/* --- ops.c --- */
+
+/* Carries out @req and replies. */
+CFS_AWAITS void cfs_fuse_serve_request(struct cfs_fuse_req *req);
+/* Whether a complete request of this kind could be these bytes. */
+bool cfs_fuse_request_is_valid(const struct fuse_in_header *in, const uint8_t *args,
+			       uint32_t args_bytes);
+const char *cfs_fuse_opcode_name(uint32_t opcode);
+/* Whether a signal that does not kill its sender may end a request's wait for a lost server: it
+ * changes nothing. */
+bool cfs_fuse_opcode_is_read(uint32_t opcode);
+
+/* --- convert.c --- */
+
+void cfs_fuse_attr_encode(const struct cfs_attr *a, struct fuse_attr *out);
+void cfs_fuse_entry_encode(const struct cfs_attr *a, struct fuse_entry_out *out);
+void cfs_fuse_statx_encode(const struct cfs_attr *a, struct fuse_statx_out *out);
+void cfs_fuse_setattr_decode(const struct fuse_setattr_in *in, struct cfs_client_setattr *out);
+/* Appends @e as READDIR or READDIRPLUS wants it. Bytes used; 0: it does not fit. */
+uint32_t cfs_fuse_dirent_encode(const struct cfs_entry *e, bool is_plus, uint8_t *buf,
+				uint32_t cap_bytes);
+/* How a file opened with @flags (of open(2)) shall be cached. */
+uint32_t cfs_fuse_open_flags(uint64_t features, uint32_t flags, uint64_t size_bytes);
+
+/* --- stats.c --- */
+
+/* The mount's counters and latencies as JSON, malloc'd; NULL: no memory. */
+char *cfs_fuse_stats_json(const struct cfs_fuse *f);
+
+#endif
