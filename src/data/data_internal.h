@@ -41,6 +41,9 @@ static inline uint64_t cfs_data_patch_max(const struct cfs_data *d)
 /* Sets @rq's cut and says -CFS_EOLD_CUT when the request's is older than this shard's. */
 int cfs_data_cut_check(struct cfs_data *d, struct cfs_shard_request *rq);
 
+/* What a request's record rests on: at most CFS_RECORD_DEPS_MAX. 0; -EINVAL. */
+int cfs_data_deps(const struct cfs_msg *m, struct cfs_record_dep *deps, uint32_t *count);
+
 /* read.c */
 CFS_AWAITS int cfs_data_serve_read(struct cfs_data *d, struct cfs_shard_request *rq);
 /* Reads blocks of a chunk as they are now, all of one version, into page-aligned @to: extents
@@ -49,7 +52,9 @@ CFS_AWAITS int cfs_data_read_blocks(struct cfs_data *d, const struct cfs_chunk *
 				    uint32_t count, uint8_t *to, uint32_t *crcs_out);
 
 /* write.c */
-extern const struct cfs_chunk_write_ops cfs_data_write_ops;
+CFS_AWAITS int cfs_data_write_begin(void *part, struct cfs_chunk_write *w);
+int cfs_data_write_items(void *part, struct cfs_chunk_write *w, struct cfs_items *it);
+void cfs_data_write_end(void *part, struct cfs_chunk_write *w);
 CFS_AWAITS int cfs_data_serve_write(struct cfs_data *d, struct cfs_shard_request *rq);
 
 /* merge.c: patches become blocks, in the background. */

@@ -267,8 +267,7 @@ int cfs_data_cut_check(struct cfs_data *d, struct cfs_shard_request *rq)
 	return cut > rq->msg->cut ? -CFS_EOLD_CUT : 0;
 }
 
-/* Those that a request's record rests on: (shard, epoch, index) triples. */
-static int deps_get(const struct cfs_msg *m, struct cfs_record_dep *deps, uint32_t *count)
+int cfs_data_deps(const struct cfs_msg *m, struct cfs_record_dep *deps, uint32_t *count)
 {
 	*count = 0;
 	if (!cfs_msg_is_set(m, deps))
@@ -349,7 +348,7 @@ static CFS_AWAITS int serve_trim(struct cfs_data *d, struct cfs_shard_request *r
 	struct cfs_record_dep deps[CFS_RECORD_DEPS_MAX];
 	struct cfs_items it;
 	uint32_t dep_count;
-	int rc = deps_get(m, deps, &dep_count);
+	int rc = cfs_data_deps(m, deps, &dep_count);
 
 	if (rc < 0)
 		return rc;
@@ -375,7 +374,7 @@ static CFS_AWAITS int serve_drop(struct cfs_data *d, struct cfs_shard_request *r
 	struct cfs_record_dep deps[CFS_RECORD_DEPS_MAX];
 	struct cfs_items it;
 	uint32_t dep_count;
-	int rc = deps_get(m, deps, &dep_count);
+	int rc = cfs_data_deps(m, deps, &dep_count);
 
 	if (rc < 0)
 		return rc;
@@ -389,6 +388,26 @@ static CFS_AWAITS int serve_drop(struct cfs_data *d, struct cfs_shard_request *r
 	cfs_shard_commit(d->shard, &it, deps, dep_count, rq);
 	cfs_shard_unreserve(d->shard, CFS_DATA_FIXED_BYTES, true);
 	return 0;
+}
+
+/* For the part that holds the inode: the same in its record. */
+static int64_t chunks_trim(void *part, uint64_t ino, uint64_t size, uint64_t cut,
+			   struct cfs_items *it)
+{
+	struct cfs_data *d = part;
+
+	if (cfs_chunk_cut(&d->table, ino) >= cut)
+		return 0;
+	cfs_data_add_trim(it, ino, size, cut);
+	return trim_blocks(d, ino, size);
+}
+
+static void chunks_drop(void *part, uint64_t ino, struct cfs_items *it)
+{
+	struct cfs_data *d = part;
+
+	if (cfs_file_chunks_find(&d->table, ino))
+		cfs_data_add_drop(it, ino);
 }
 
 static int serve_seek(struct cfs_data *d, struct cfs_shard_request *rq)
@@ -679,5 +698,12 @@ const struct cfs_shard_part_ops cfs_data_part_ops = {
 	.resume = data_resume,
 	.serve = data_serve,
 	.check = data_check,
-	.chunk_write = &cfs_data_write_ops,
+	.chunks =
+		&(const struct cfs_chunk_ops){
+			.begin = cfs_data_write_begin,
+			.items = cfs_data_write_items,
+			.end = cfs_data_write_end,
+			.trim = chunks_trim,
+			.drop = chunks_drop,
+		},
 };

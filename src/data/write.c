@@ -124,7 +124,7 @@ static CFS_AWAITS int write_out(struct cfs_data *d, const struct cfs_chunk_write
 	return rc;
 }
 
-static void write_end(void *part, struct cfs_chunk_write *w)
+void cfs_data_write_end(void *part, struct cfs_chunk_write *w)
 {
 	struct cfs_data *d = part;
 	struct write_state *s = w->private;
@@ -142,7 +142,7 @@ static void write_end(void *part, struct cfs_chunk_write *w)
 	w->private = NULL;
 }
 
-static CFS_AWAITS int write_begin(void *part, struct cfs_chunk_write *w)
+CFS_AWAITS int cfs_data_write_begin(void *part, struct cfs_chunk_write *w)
 {
 	struct cfs_data *d = part;
 	struct write_state sizes = { 0 }, *s;
@@ -176,7 +176,7 @@ static CFS_AWAITS int write_begin(void *part, struct cfs_chunk_write *w)
 	if (s->blocks > TAIL_BLOCKS_MAX)
 		rc = write_out(d, w, s);
 	if (rc < 0)
-		write_end(d, w);
+		cfs_data_write_end(d, w);
 	return rc;
 }
 
@@ -190,7 +190,7 @@ static int64_t blocks_grown(const struct cfs_data *d, const struct cfs_chunk_wri
 	return (int64_t)(count - cfs_chunk_present(c, first, count)) * (CFS_BLOCK_BYTES / 512);
 }
 
-static int write_items(void *part, struct cfs_chunk_write *w, struct cfs_items *it)
+int cfs_data_write_items(void *part, struct cfs_chunk_write *w, struct cfs_items *it)
 {
 	struct cfs_data *d = part;
 	struct write_state *s = w->private;
@@ -228,12 +228,6 @@ static int write_items(void *part, struct cfs_chunk_write *w, struct cfs_items *
 	return 0;
 }
 
-const struct cfs_chunk_write_ops cfs_data_write_ops = {
-	.begin = write_begin,
-	.items = write_items,
-	.end = write_end,
-};
-
 /* Where the request's payload is in our memory; a buffer when it had to be fetched. */
 static CFS_AWAITS int payload(struct cfs_shard_request *rq, uint32_t off, uint32_t len,
 			      const uint8_t **data, struct cfs_buf **buf)
@@ -268,35 +262,40 @@ CFS_AWAITS int cfs_data_serve_write(struct cfs_data *d, struct cfs_shard_request
 		.off_bytes = (uint32_t)m->off,
 		.len_bytes = (uint32_t)m->len,
 	};
+	struct cfs_record_dep deps[CFS_RECORD_DEPS_MAX];
 	struct cfs_buf *buf = NULL;
 	struct cfs_items it;
+	uint32_t dep_count;
 	int rc = cfs_data_cut_check(d, rq);
 
 	if (rc < 0)
 		return rc;
 	if (m->len == 0 || m->len > CFS_CHUNK_BYTES || m->off > CFS_CHUNK_BYTES - m->len)
 		return -EINVAL;
+	rc = cfs_data_deps(m, deps, &dep_count);
+	if (rc < 0)
+		return rc;
 	if (cfs_msg_is_set(m, crcs)) {
 		w.crcs = m->crcs.p;
 		w.crc_count = m->crcs.len / 4;
 	}
 	rc = payload(rq, w.off_bytes, w.len_bytes, &w.data, &buf);
 	if (rc == 0)
-		rc = write_begin(d, &w);
+		rc = cfs_data_write_begin(d, &w);
 	if (rc < 0) {
 		cfs_buf_put(buf);
 		return rc == -CFS_EOLD_CUT ? cfs_data_cut_check(d, rq) : rc;
 	}
 	cfs_shard_items(d->shard, &it);
-	rc = write_items(d, &w, &it);
+	rc = cfs_data_write_items(d, &w, &it);
 	if (rc == 0) {
 		cfs_msg_set(&rq->reply, len, m->len);
 		cfs_msg_set(&rq->reply, blocks, w.blocks);
-		cfs_shard_commit(d->shard, &it, NULL, 0, rq);
+		cfs_shard_commit(d->shard, &it, deps, dep_count, rq);
 	} else {
 		cfs_data_cut_check(d, rq);
 	}
-	write_end(d, &w);
+	cfs_data_write_end(d, &w);
 	cfs_buf_put(buf);
 	return rc;
 }

@@ -33,6 +33,7 @@ struct cfs_shard_env {
 	void *ctx;
 	struct cfs_sipkey place_key;
 	uint32_t shards;
+	uint64_t drops_pending;   /* removed files whose chunks are still to go (meta/file.h) */
 	uint64_t patch_max_bytes; /* memory for small writes on this core; 0: 64 MiB */
 	void *data_core;          /* the data part's, shared by the core's shards; NULL at first */
 	/* The endpoint that call() uses: a region for @req's bulk fields is opened on it. NULL:
@@ -86,14 +87,22 @@ struct cfs_chunk_write {
 	void *private;
 };
 
-struct cfs_chunk_write_ops {
+/* What the part that holds chunks lets another part put in its records. */
+struct cfs_chunk_ops {
 	/* 0; -EINVAL; -CFS_EBAD_CHECKSUM: nothing was stored; -CFS_EOLD_CUT; -ENOSPC; -EIO;
 	 * -ENOMEM; -ETIMEDOUT; -ECANCELED. */
 	CFS_AWAITS int (*begin)(void *part, struct cfs_chunk_write *w);
 	int (*items)(void *part, struct cfs_chunk_write *w,
 		     struct cfs_items *it); /* -CFS_EOLD_CUT */
 	void (*end)(void *part, struct cfs_chunk_write *w);
+	/* Adds what trims or drops all of a file that is in this shard (CFS_CHUNK_ITEM_BYTES of
+	 * room); drop adds nothing where nothing is. trim: by how much st_blocks changes. Never
+	 * suspend. */
+	int64_t (*trim)(void *part, uint64_t ino, uint64_t size, uint64_t cut,
+			struct cfs_items *it);
+	void (*drop)(void *part, uint64_t ino, struct cfs_items *it);
 };
+#define CFS_CHUNK_ITEM_BYTES 64u
 
 struct cfs_shard_part_ops {
 	const char *name;
