@@ -69,18 +69,13 @@ static int apply_inode(struct cfs_meta *m, const struct cfs_item *item)
 {
 	struct cfs_attr attr;
 	struct cfs_inode *i;
-	bool is_new;
 	int rc = cfs_attr_decode(item->data, item->len_bytes, &attr);
 
 	if (rc < 0)
 		return rc;
 	if (!cfs_meta_is_home(m, attr.ino))
 		return -CFS_EBAD_FORMAT;
-	is_new = !cfs_inode_find(&m->tables, attr.ino);
-	rc = cfs_inode_put(&m->tables, &attr, &i);
-	if (rc == 0 && is_new)
-		m->stats.inodes++;
-	return rc;
+	return cfs_inode_put(&m->tables, &attr, &i);
 }
 
 static int apply_set(struct cfs_meta *m, const struct cfs_item *item, bool is_load)
@@ -111,10 +106,8 @@ static int apply_inode_del(struct cfs_meta *m, const struct cfs_item *item)
 	if (rc < 0 || rest.len)
 		return -CFS_EBAD_FORMAT;
 	i = cfs_inode_find(&m->tables, ino);
-	if (i) {
+	if (i)
 		cfs_inode_remove(&m->tables, i);
-		m->stats.inodes--;
-	}
 	return 0;
 }
 
@@ -501,12 +494,16 @@ struct walk {
 	struct cfs_tables *tables;
 };
 
-static void walk_start(struct walk *w, struct cfs_tables *t)
+static struct walk *walk_start(struct cfs_tables *t)
 {
-	memset(w, 0, sizeof(*w));
+	struct walk *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return NULL;
 	w->mark.is_gone = true;
 	w->tables = t;
 	cfs_list_push(&t->inodes, &w->mark.all);
+	return w;
 }
 
 static struct cfs_inode *walk_next(struct walk *w)
@@ -527,7 +524,9 @@ static struct cfs_inode *walk_next(struct walk *w)
 
 static void walk_stop(struct walk *w)
 {
-	cfs_list_remove(&w->mark.all);
+	if (w)
+		cfs_list_remove(&w->mark.all);
+	free(w);
 }
 
 /* --- checkpoint --- */
@@ -634,18 +633,15 @@ static CFS_AWAITS int meta_checkpoint(void *part, struct cfs_checkpoint *c)
 	struct cfs_meta *m = part;
 	struct writer w = { .c = c, .buf = malloc(CFS_RECORD_BYTES_MAX) };
 	struct cfs_inode *i;
-	struct walk walk;
-	int rc = w.buf ? 0 : -ENOMEM;
+	struct walk *walk = walk_start(&m->tables);
+	int rc = w.buf && walk ? 0 : -ENOMEM;
 
-	if (rc < 0)
-		return rc;
 	cfs_items_init(&w.it, w.buf, CFS_RECORD_BYTES_MAX);
-	if (m->shard->id == 0)
+	if (rc == 0 && m->shard->id == 0)
 		cfs_meta_add_serials(&w.it, m->serials.next_block);
-	walk_start(&walk, &m->tables);
-	while (rc == 0 && (i = walk_next(&walk)))
+	while (rc == 0 && (i = walk_next(walk)))
 		rc = write_inode(&w, i);
-	walk_stop(&walk);
+	walk_stop(walk);
 	if (rc == 0)
 		rc = writer_flush(&w, 1);
 	free(w.buf);
@@ -660,16 +656,15 @@ static CFS_AWAITS int meta_checkpoint(void *part, struct cfs_checkpoint *c)
  * opener's session did. */
 static CFS_AWAITS int drop_orphans(struct cfs_meta *m)
 {
-	struct walk walk;
+	struct walk *walk = walk_start(&m->tables);
 	struct cfs_inode *i;
-	int rc = 0;
+	int rc = walk ? 0 : -ENOMEM;
 
-	walk_start(&walk, &m->tables);
-	while (rc == 0 && (i = walk_next(&walk))) {
+	while (rc == 0 && (i = walk_next(walk))) {
 		if (!i->dir && i->attr.nlink == 0 && !cfs_inode_is_open(i))
 			rc = cfs_meta_close(m, NULL, i->attr.ino, 0, true);
 	}
-	walk_stop(&walk);
+	walk_stop(walk);
 	return rc;
 }
 
@@ -688,16 +683,15 @@ static CFS_AWAITS int meta_resume(void *part)
 static CFS_AWAITS void meta_session_end(void *part, uint64_t session)
 {
 	struct cfs_meta *m = part;
-	struct walk walk;
+	struct walk *walk = walk_start(&m->tables);
 	struct cfs_inode *i;
-	int rc = 0;
+	int rc = walk ? 0 : -ECANCELED;
 
-	walk_start(&walk, &m->tables);
-	while (rc != -ECANCELED && (i = walk_next(&walk))) {
+	while (rc != -ECANCELED && (i = walk_next(walk))) {
 		if (cfs_inode_open_count(i, session))
 			rc = cfs_meta_close(m, NULL, i->attr.ino, session, true);
 	}
-	walk_stop(&walk);
+	walk_stop(walk);
 }
 
 /* --- checks and facts --- */
@@ -774,6 +768,14 @@ void cfs_meta_stats(const struct cfs_meta *m, struct cfs_meta_stats *out)
 	*out = m->stats;
 	out->inodes = m->tables.inode_count;
 	out->dentries = m->tables.dentry_count;
+	cfs_list_for_each(l, &m->tables.inodes) {
+		const struct cfs_inode *i = cfs_list_entry(l, struct cfs_inode, all);
+
+		if (i->is_gone)
+			continue;
+		out->opens += cfs_inode_is_open(i);
+		out->orphans += !i->dir && i->attr.nlink == 0;
+	}
 }
 
 const struct cfs_shard_part_ops cfs_meta_part_ops = {

@@ -30,6 +30,7 @@ struct cfs_meta_stats {
 	uint64_t tx_started, tx_committed, tx_aborted, tx_busy, tx_ordered, tx_asked;
 	uint64_t tx_prepared_now, tx_decisions_now;
 };
+/* Walks all inodes: for tests and reports. */
 void cfs_meta_stats(const struct cfs_meta *m, struct cfs_meta_stats *out);
 
 /*
