@@ -133,7 +133,7 @@ enum cfs_field {
 	O(CHUNK_READ, 48, CFS_H(ino) | CFS_H(chunk) | CFS_H(off) | CFS_H(len) | CFS_H(cut), \
 	  CFS_H_BULK, CFS_H(data) | CFS_H(len) | CFS_H(crcs) | CFS_H(cut), 0) \
 	O(CHUNK_WRITE, 49, CFS_H(ino) | CFS_H(chunk) | CFS_H(off) | CFS_H(len) | CFS_H(cut), \
-	  CFS_H(data) | CFS_H(crcs) | CFS_H_BULK | CFS_H(flags), \
+	  CFS_H(data) | CFS_H(crcs) | CFS_H_BULK | CFS_H(flags) | CFS_H(deps), \
 	  CFS_H(len) | CFS_H(blocks) | CFS_H(cut), 1) \
 	O(CHUNK_ZERO, 50, CFS_H(ino) | CFS_H(chunk) | CFS_H(off) | CFS_H(len) | CFS_H(cut), 0, \
 	  CFS_H(blocks) | CFS_H(cut), 1) \

@@ -131,8 +131,7 @@ struct cfs_shard_part_ops {
 	void (*check)(void *part, void (*report)(void *ctx, const char *what), void *ctx);
 	/* A session has ended: drop what it held open. May place records. */
 	CFS_AWAITS void (*session_end)(void *part, uint64_t session);
-	const struct cfs_chunk_write_ops
-		*chunk_write; /* of the part that holds chunks; else NULL */
+	const struct cfs_chunk_ops *chunks; /* of the part that holds them; else NULL */
 };
 
 #define CFS_SHARD_PARTS 2 /* 0: meta, 1: data */
