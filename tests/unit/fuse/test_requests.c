@@ -1,0 +1,345 @@
+/* Requests as bytes: what the kernel could send, and what it never would, over a socket in place of
+ * /dev/fuse. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "fuse/fuse_internal.h"
+#include "tests/lib/test_fiber.h"
+
+#define FUZZ_ROUNDS 4000
+
+struct wire {
+	int kernel, server;
+	struct cfs_group group;
+	int rc;
+	uint64_t unique;
+	struct cfs_fuse_opts opts;
+};
+
+static int stub_getattr(struct cfs_client_op *op, uint64_t ino, struct cfs_attr *attr_out)
+{
+	(void)op;
+	*attr_out = (struct cfs_attr){
+		.ino = ino, .mode = S_IFDIR | 0755, .nlink = 2, .mtime = -1, .parent = 1
+	};
+	return ino > 1000 ? -ESTALE : 0;
+}
+
+static int stub_lookup(struct cfs_client_op *op, uint64_t dir, struct cfs_client_name name,
+		       struct cfs_attr *attr_out)
+{
+	(void)dir;
+	if (strcmp(name.p, "here") != 0)
+		return -ENOENT;
+	return stub_getattr(op, 7, attr_out);
+}
+
+static int stub_rename(struct cfs_client_op *op, uint64_t dir, struct cfs_client_name name,
+		       uint64_t new_dir, struct cfs_client_name new_name, uint32_t flags)
+{
+	(void)op;
+	if (dir != 1 || new_dir != 9 || strcmp(name.p, "from") != 0 ||
+	    strcmp(new_name.p, "to") != 0)
+		return -EBADMSG;
+	return flags == CFS_F_EXCHANGE ? 0 : -EEXIST;
+}
+
+static int stub_write(struct cfs_client_op *op, uint64_t ino, const struct cfs_client_write *w,
+		      uint64_t *off_out)
+{
+	const uint8_t *data = w->data;
+
+	(void)op, (void)ino, (void)off_out;
+	for (uint32_t i = 0; i < w->len_bytes; i++)
+		if (data[i] != 0x5a)
+			return -EIO;
+	return 0;
+}
+
+static int stub_setxattr(struct cfs_client_op *op, uint64_t ino, struct cfs_client_name name,
+			 const void *value, uint32_t len_bytes, uint32_t flags)
+{
+	uint8_t sum = 0;
+
+	(void)op, (void)ino, (void)flags, (void)name;
+	for (uint32_t i = 0; i < len_bytes; i++)
+		sum ^= ((const uint8_t *)value)[i];
+	return sum == 0 ? 0 : -EINVAL;
+}
+
+static const struct cfs_fuse_handlers stubs = {
+	.lookup = stub_lookup,
+	.getattr = stub_getattr,
+	.rename = stub_rename,
+	.write = stub_write,
+	.setxattr = stub_setxattr,
+};
+
+static void serve(void *arg)
+{
+	struct wire *w = arg;
+
+	w->rc = cfs_fuse_serve(&w->opts);
+}
+
+static void send_bytes(struct wire *w, const void *bytes, size_t len)
+{
+	assert_int_equal(send(w->kernel, bytes, len, 0), (ssize_t)len);
+}
+
+/* Waits for a reply; returns the bytes behind the header. */
+static ssize_t receive(struct wire *w, struct fuse_out_header *h, void *out, size_t cap)
+{
+	struct iovec iov[2] = { { h, sizeof(*h) }, { out, cap } };
+	struct msghdr m = { .msg_iov = iov, .msg_iovlen = 2 };
+
+	for (int i = 0; i < 2000; i++) {
+		ssize_t n = recvmsg(w->kernel, &m, MSG_DONTWAIT);
+
+		if (n >= 0) {
+			assert_int_equal(n, h->len);
+			return n - (ssize_t)sizeof(*h);
+		}
+		assert_int_equal(errno, EAGAIN);
+		cfs_sleep_ns(1000000);
+	}
+	fail_msg("no reply");
+	return -1;
+}
+
+/* A request of @args; waits for its reply. */
+static int ask(struct wire *w, uint32_t opcode, uint64_t nodeid, const void *args,
+	       size_t args_bytes, void *out, size_t cap)
+{
+	uint8_t bytes[16384];
+	struct fuse_in_header in = {
+		.len = (uint32_t)(sizeof(in) + args_bytes),
+		.opcode = opcode,
+		.unique = ++w->unique,
+		.nodeid = nodeid,
+	};
+	struct fuse_out_header h;
+
+	memcpy(bytes, &in, sizeof(in));
+	memcpy(bytes + sizeof(in), args, args_bytes);
+	send_bytes(w, bytes, in.len);
+	(void)receive(w, &h, out, cap);
+	assert_int_equal(h.unique, in.unique);
+	return h.error;
+}
+
+static void begin(struct wire *w)
+{
+	int fds[2];
+
+	memset(w, 0, sizeof(*w));
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds), 0);
+	w->kernel = fds[0];
+	w->server = fds[1];
+	w->opts.fd = w->server;
+	w->opts.handlers = &stubs;
+	cfs_group_init(&w->group);
+	assert_int_equal(cfs_group_start(&w->group, serve, w), 0);
+}
+
+static void agree(struct wire *w)
+{
+	const struct fuse_init_in in = {
+		.major = 7,
+		.minor = 45,
+		.max_readahead = 1 << 17,
+		.flags = UINT32_MAX,
+		.flags2 = UINT32_MAX,
+	};
+	struct fuse_init_out out;
+
+	assert_int_equal(ask(w, FUSE_INIT, 0, &in, sizeof(in), &out, sizeof(out)), 0);
+	assert_int_equal(out.major, 7);
+	assert_int_equal(out.max_write, 1 << 20);
+}
+
+static void finish(struct wire *w)
+{
+	close(w->kernel);
+	cfs_group_join(&w->group);
+	assert_int_equal(w->rc, 0);
+	close(w->server);
+}
+
+CFS_TEST_FIBER(nothing_is_served_before_init)
+{
+	struct fuse_attr_out out;
+	struct fuse_getattr_in in = { 0 };
+	struct wire w;
+
+	begin(&w);
+	assert_int_equal(ask(&w, FUSE_GETATTR, 1, &in, sizeof(in), &out, sizeof(out)), -EIO);
+	agree(&w);
+	assert_int_equal(ask(&w, FUSE_GETATTR, 1, &in, sizeof(in), &out, sizeof(out)), 0);
+	assert_int_equal(out.attr.ino, 1);
+	assert_int_equal(out.attr_valid, 0);
+	assert_int_equal((int64_t)out.attr.mtime, -1);
+	assert_int_equal(out.attr.mtimensec, 999999999);
+	finish(&w);
+}
+
+CFS_TEST_FIBER(an_old_kernel_is_refused)
+{
+	const struct fuse_init_in in = { .major = 7, .minor = 30 };
+	struct fuse_init_out out;
+	struct wire w;
+
+	begin(&w);
+	assert_int_equal(ask(&w, FUSE_INIT, 0, &in, 16, &out, sizeof(out)), -EPROTO);
+	cfs_group_join(&w.group);
+	assert_int_equal(w.rc, -EPROTONOSUPPORT);
+	close(w.kernel);
+	close(w.server);
+}
+
+CFS_TEST_FIBER(arguments_reach_handlers)
+{
+	struct fuse_entry_out entry;
+	struct wire w;
+	struct {
+		struct fuse_rename2_in in;
+		char names[8];
+	} rename2 = { .in = { .newdir = 9, .flags = 2 }, .names = "from\0to" };
+	uint8_t write_bytes[sizeof(struct fuse_write_in) + 9000];
+	struct fuse_write_in *write_in = (void *)write_bytes;
+	struct fuse_write_out write_out;
+
+	begin(&w);
+	agree(&w);
+	assert_int_equal(ask(&w, FUSE_LOOKUP, 1, "here", 5, &entry, sizeof(entry)), 0);
+	assert_int_equal(entry.nodeid, 7);
+	assert_int_equal(entry.entry_valid, 0);
+	assert_int_equal(ask(&w, FUSE_LOOKUP, 1, "gone", 5, &entry, sizeof(entry)), -ENOENT);
+	assert_int_equal(ask(&w, FUSE_LOOKUP, 5, ".", 2, &entry, sizeof(entry)), 0);
+	assert_int_equal(entry.nodeid, 5);
+	assert_int_equal(ask(&w, FUSE_LOOKUP, 5, "..", 3, &entry, sizeof(entry)), 0);
+	assert_int_equal(entry.nodeid, 1);
+	assert_int_equal(ask(&w, FUSE_GETATTR, 2000, write_bytes, 16, &entry, 104), -ESTALE);
+	assert_int_equal(ask(&w, FUSE_RENAME2, 1, &rename2, sizeof(rename2), &entry, 0), 0);
+	rename2.in.flags = 1;
+	assert_int_equal(ask(&w, FUSE_RENAME2, 1, &rename2, sizeof(rename2), &entry, 0), -EEXIST);
+	rename2.in.flags = 4; /* RENAME_WHITEOUT */
+	assert_int_equal(ask(&w, FUSE_RENAME2, 1, &rename2, sizeof(rename2), &entry, 0), -EINVAL);
+	/* In small and in large memory. */
+	for (uint32_t len = 4096; len <= 9000; len += 4904) {
+		memset(write_bytes, 0, sizeof(*write_in));
+		memset(write_bytes + sizeof(*write_in), 0x5a, len);
+		write_in->size = len;
+		assert_int_equal(ask(&w, FUSE_WRITE, 7, write_bytes, sizeof(*write_in) + len,
+				     &write_out, sizeof(write_out)),
+				 0);
+		assert_int_equal(write_out.size, len);
+	}
+	finish(&w);
+}
+
+CFS_TEST_FIBER(malformed_requests_get_errors)
+{
+	static const struct {
+		uint32_t opcode;
+		size_t bytes;
+		const char *args;
+		int rc;
+	} cases[] = {
+		{ FUSE_LOOKUP, 4, "here", -EIO }, /* no NUL */
+		{ FUSE_LOOKUP, 0, "", -EIO },
+		{ FUSE_GETATTR, 8, "12345678", -EIO },               /* cut short */
+		{ FUSE_RENAME, 13, "\1\0\0\0\0\0\0\0from\0", -EIO }, /* one name */
+		{ FUSE_WRITE, 40,
+		  "0123456789abcdef\xff\xff\xff\xff"
+		  "0123456789abcdefghij",
+		  -EIO },
+		{ FUSE_SETXATTR, 10, "\xff\xff\xff\xff\0\0\0\0n\0", -EIO },
+		{ 0, 0, "", -ENOSYS },
+		{ 7, 0, "", -ENOSYS },
+		{ 999999, 16, "0123456789abcdef", -ENOSYS },
+		{ FUSE_BMAP, 16, "0123456789abcdef", -ENOSYS },
+		{ FUSE_IOCTL, 32, "0123456789abcdef0123456789abcdef", -ENOTTY },
+		{ FUSE_UNLINK, 5, "here", -ENOSYS }, /* no handler */
+	};
+	char out[512];
+	struct wire w;
+
+	begin(&w);
+	agree(&w);
+	for (size_t i = 0; i < CFS_ARRAY_COUNT(cases); i++)
+		assert_int_equal(ask(&w, cases[i].opcode, 1, cases[i].args, cases[i].bytes, out,
+				     sizeof(out)),
+				 cases[i].rc);
+	finish(&w);
+}
+
+CFS_TEST_FIBER(garbage_does_no_harm)
+{
+	uint8_t bytes[512], out[4096];
+	struct fuse_out_header h;
+	struct fuse_getattr_in in = { 0 };
+	struct fuse_in_header head;
+	unsigned int seed = 42;
+	struct wire w;
+
+	begin(&w);
+	agree(&w);
+	for (int i = 0; i < FUZZ_ROUNDS; i++) {
+		size_t len = (size_t)rand_r(&seed) % sizeof(bytes) + 1;
+
+		for (size_t k = 0; k < sizeof(bytes); k++)
+			bytes[k] = (uint8_t)(rand_r(&seed) >> 7);
+		/* Mostly a plausible header, so that more than its check is reached. */
+		memset(&head, 0, sizeof(head));
+		head.len = (uint32_t)len;
+		head.opcode = (uint32_t)rand_r(&seed) % 60;
+		head.unique = 1000000 + (uint64_t)i;
+		head.total_extlen = (uint16_t)(i % 7 == 0 ? rand_r(&seed) : 0);
+		/* A second INIT is not answered twice; DESTROY is harmless. */
+		if (head.opcode == FUSE_INIT)
+			continue;
+		if (i % 10 != 0)
+			memcpy(bytes, &head, CFS_MIN(len, sizeof(head)));
+		send_bytes(&w, bytes, len);
+		cfs_fiber_yield();
+		while (recv(w.kernel, out, sizeof(out), MSG_DONTWAIT) >= 0)
+			;
+	}
+	/* It still serves. */
+	head = (struct fuse_in_header){
+		.len = sizeof(head) + sizeof(in), .opcode = FUSE_GETATTR, .unique = 5, .nodeid = 1
+	};
+	memcpy(bytes, &head, sizeof(head));
+	memcpy(bytes + sizeof(head), &in, sizeof(in));
+	send_bytes(&w, bytes, head.len);
+	do {
+		(void)receive(&w, &h, out, sizeof(out));
+	} while (h.unique != 5);
+	assert_int_equal(h.error, 0);
+	finish(&w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nothing_is_served_before_init),
+		cmocka_unit_test(an_old_kernel_is_refused),
+		cmocka_unit_test(arguments_reach_handlers),
+		cmocka_unit_test(malformed_requests_get_errors),
+		cmocka_unit_test(garbage_does_no_harm),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
