@@ -1,20 +1,23 @@
 /*
  * A store: an exclusive slice of one device, written as one log by one core (doc/design/store.md).
  *
- * The store knows segments, streams, records and blocks; it does not know what is in a record. Above it, a *shard* places
- * records; below it, a device has zones. One store carries the logs of many shards in one journal.
+ * The store knows segments, streams, records and blocks; it does not know what is in a record.
+ * Above it, a *shard* places records; below it, a device has zones. One store carries the logs of
+ * many shards in one journal.
  *
  * Life of a change, on the store's core:
  *   1. cfs_store_reserve()      may wait: room in the tail, in the journal, blocks for data
  *   2. cfs_store_alloc()        addresses for data blocks, in a stream's open segment; never waits
- *   3. cfs_store_data_tail()    small data (at most CFS_TAIL_DATA_MAX): copied to the tail's data ring; never waits; or
- *      cfs_store_data_write()   large data: on the device before the record is placed; waits
+ *   3. cfs_store_data_tail()    small data (at most CFS_TAIL_DATA_MAX): copied to the tail's data
+ * ring; never waits; or cfs_store_data_write()   large data: on the device before the record is
+ * placed; waits
  *   4. cfs_store_place()        the record is whole in the tail: beyond SIGKILL; never waits
  *   5. cfs_store_unreserve()    what was not used
- * Between 1 and 4 without large data nothing suspends, so a shard checks, places and applies in one step.
+ * Between 1 and 4 without large data nothing suspends, so a shard checks, places and applies in one
+ * step.
  *
- * Everything placed is written out and flushed every flush_interval, and when somebody syncs: one device flush serves all waiters of
- * all stores of that device on this core.
+ * Everything placed is written out and flushed every flush_interval, and when somebody syncs: one
+ * device flush serves all waiters of all stores of that device on this core.
  */
 #ifndef CFS_STORE_STORE_H
 #define CFS_STORE_STORE_H
@@ -33,7 +36,8 @@
 struct cfs_store;
 struct cfs_device;
 
-/* A block address within a store: segment (zone) number in the upper 32 bits, block in the lower. Never 0. */
+/* A block address within a store: segment (zone) number in the upper 32 bits, block in the lower.
+ * Never 0. */
 typedef uint64_t cfs_addr_t;
 #define CFS_ADDR_NONE 0ull
 static inline uint32_t cfs_addr_segment(cfs_addr_t a)
@@ -84,13 +88,13 @@ struct cfs_block_ref {
 /* --- making and opening --- */
 
 struct cfs_mkfs_opts {
-	const char *path;       /* a new file or a block device */
-	uint64_t size_bytes;    /* of a new file; 0: whole device */
-	uint32_t stores;        /* slices; 0: default */
-	uint32_t shards;        /* of the volume; power of two; 0: 256 */
-	bool is_forced;         /* overwrite what looks like somebody's data */
-	uint8_t uuid[16];       /* all zero: random */
-	uint8_t hash_key[16];   /* of places; all zero: random */
+	const char *path;     /* a new file or a block device */
+	uint64_t size_bytes;  /* of a new file; 0: whole device */
+	uint32_t stores;      /* slices; 0: default */
+	uint32_t shards;      /* of the volume; power of two; 0: 256 */
+	bool is_forced;       /* overwrite what looks like somebody's data */
+	uint8_t uuid[16];     /* all zero: random */
+	uint8_t hash_key[16]; /* of places; all zero: random */
 };
 
 struct cfs_store_info {
@@ -103,15 +107,19 @@ struct cfs_store_info {
 	uint64_t capacity_bytes;     /* what data may use */
 };
 
-/* Formats. Blocks (no runtime needed). @err_out, when not NULL, receives a sentence with cause and next step (static or
- * thread-local). Returns 0; -EEXIST (file there, or device not empty); -EINVAL (too small); -EIO; -ENOSPC; -EBUSY. */
+/* Formats. Blocks (no runtime needed). @err_out, when not NULL, receives a sentence with cause and
+ * next step (static or thread-local). Returns 0; -EEXIST (file there, or device not empty); -EINVAL
+ * (too small); -EIO; -ENOSPC; -EBUSY. */
 int cfs_store_mkfs(const struct cfs_mkfs_opts *opts, char *err_out, uint32_t err_bytes);
-/* Reads a device's superblock without opening it for use. -CFS_ENOT_A_STORE; -CFS_EBAD_VERSION; -CFS_EBAD_CHECKSUM; -errno. */
-int cfs_store_probe(const char *path, struct cfs_store_info *out, char *err_out, uint32_t err_bytes);
+/* Reads a device's superblock without opening it for use. -CFS_ENOT_A_STORE; -CFS_EBAD_VERSION;
+ * -CFS_EBAD_CHECKSUM; -errno. */
+int cfs_store_probe(const char *path, struct cfs_store_info *out, char *err_out,
+		    uint32_t err_bytes);
 
 /*
- * Opens a store file or device of this machine, exclusively (flock; a store in use: -CFS_ESTORE_BUSY). Opening is per device; slices are
- * opened from it, each on the core that will drive it. The tail lies in @tail_dir (tmpfs), or beside the store when NULL.
+ * Opens a store file or device of this machine, exclusively (flock; a store in use:
+ * -CFS_ESTORE_BUSY). Opening is per device; slices are opened from it, each on the core that will
+ * drive it. The tail lies in @tail_dir (tmpfs), or beside the store when NULL.
  */
 int cfs_device_open(const char *path, bool is_read_only, struct cfs_device **out, char *err_out,
 		    uint32_t err_bytes);
@@ -119,26 +127,27 @@ void cfs_device_close(struct cfs_device *dev);
 const struct cfs_store_info *cfs_device_info(const struct cfs_device *dev);
 
 struct cfs_store_opts {
-	const char *tail_dir;         /* NULL: /dev/shm when it has room, else beside the store */
-	uint64_t tail_bytes;          /* record ring + data ring; 0: 32 MiB */
-	uint64_t cache_bytes;         /* read cache of blocks; 0: none */
-	uint64_t flush_interval_ns;   /* 0: 1 s */
-	bool is_read_only;            /* fsck: writes nothing, replays what is there */
+	const char *tail_dir;       /* NULL: /dev/shm when it has room, else beside the store */
+	uint64_t tail_bytes;        /* record ring + data ring; 0: 32 MiB */
+	uint64_t cache_bytes;       /* read cache of blocks; 0: none */
+	uint64_t flush_interval_ns; /* 0: 1 s */
+	bool is_read_only;          /* fsck: writes nothing, replays what is there */
 };
 
 /* Returns 0 with a store in recovery (cfs_store_recover_* next), on the calling core. */
-CFS_AWAITS int cfs_store_open(struct cfs_device *dev, uint32_t slice, const struct cfs_store_opts *opts,
-			      struct cfs_store **out);
+CFS_AWAITS int cfs_store_open(struct cfs_device *dev, uint32_t slice,
+			      const struct cfs_store_opts *opts, struct cfs_store **out);
 /* Writes out, flushes, and marks the tail clean. Joins its fibers. */
 CFS_AWAITS int cfs_store_close(struct cfs_store *s);
 
 /*
  * Recovery, in steps that the caller interleaves over all stores of the node:
- *   scan   finds for each shard its newest counted checkpoint and its records in journal and tail; verifies data named since the
- *          last flush (after a power cut; @refs decodes a record's data blocks); finds each shard's last good record.
- *   cut    the caller lowers a shard's end (order across shards), from the deps that scan hands out.
- *   load   hands out checkpoint items, then records in order; then the store is ready. What is beyond the cut is void for ever: a
- *          cut record goes to the journal first.
+ *   scan   finds for each shard its newest counted checkpoint and its records in journal and tail;
+ * verifies data named since the last flush (after a power cut; @refs decodes a record's data
+ * blocks); finds each shard's last good record. cut    the caller lowers a shard's end (order
+ * across shards), from the deps that scan hands out. load   hands out checkpoint items, then
+ * records in order; then the store is ready. What is beyond the cut is void for ever: a cut record
+ * goes to the journal first.
  */
 struct cfs_store_recovery_shard {
 	uint32_t shard;
@@ -161,7 +170,8 @@ struct cfs_store_recovery_ops {
 	void (*finding)(void *ctx, const char *what);
 };
 
-CFS_AWAITS int cfs_store_recover_scan(struct cfs_store *s, const struct cfs_store_recovery_ops *ops);
+CFS_AWAITS int cfs_store_recover_scan(struct cfs_store *s,
+				      const struct cfs_store_recovery_ops *ops);
 uint32_t cfs_store_recover_shard_count(const struct cfs_store *s);
 void cfs_store_recover_shard(const struct cfs_store *s, uint32_t i,
 			     struct cfs_store_recovery_shard *out);
@@ -180,13 +190,17 @@ struct cfs_reservation {
 	uint32_t tail_blocks;  /* data for the tail's ring */
 	uint32_t alloc_blocks; /* data blocks to allocate, tail_blocks among them */
 	bool is_freeing;       /* deletes and cleaning may use the reserve */
+	enum cfs_stream
+		stream; /* where alloc_blocks go; 0: HOT. The cleaner's callback says RELOCATED */
 };
 
-/* Waits until there is room. Returns 0; -ENOSPC: cleaning cannot make enough; -ECANCELED; -ETIMEDOUT; -EIO: the store failed. */
+/* Waits until there is room. Returns 0; -ENOSPC: cleaning cannot make enough; -ECANCELED;
+ * -ETIMEDOUT; -EIO: the store failed. */
 CFS_AWAITS int cfs_store_reserve(struct cfs_store *s, const struct cfs_reservation *r);
 void cfs_store_unreserve(struct cfs_store *s, const struct cfs_reservation *r);
 
-/* Allocates up to @blocks, contiguous; returns how many (at least 1) and where. Taken from the reservation. */
+/* Allocates up to @blocks, contiguous; returns how many (at least 1) and where. Taken from the
+ * reservation. */
 uint32_t cfs_store_alloc(struct cfs_store *s, enum cfs_stream stream, uint32_t blocks,
 			 cfs_addr_t *addr_out);
 /* Gives back blocks that no record names. */
@@ -196,17 +210,20 @@ void cfs_store_data_tail(struct cfs_store *s, cfs_addr_t addr, const void *data,
 /* Writes whole blocks to the device; page-aligned @data. Returns 0; -EIO. */
 CFS_AWAITS int cfs_store_data_write(struct cfs_store *s, cfs_addr_t addr, const void *data,
 				    uint32_t blocks);
-/* Reads whole blocks (page-aligned @data) from ring, cache or device, and verifies @crcs when not NULL. -CFS_EBAD_CHECKSUM; -EIO.
- * The caller holds a pin (below) on the segment since it looked up the address. */
-CFS_AWAITS int cfs_store_data_read(struct cfs_store *s, cfs_addr_t addr, void *data, uint32_t blocks,
-				   const uint32_t *crcs);
+/* Reads whole blocks (page-aligned @data) from ring, cache or device, and verifies @crcs when not
+ * NULL. -CFS_EBAD_CHECKSUM; -EIO. The caller holds a pin (below) on the segment since it looked up
+ * the address. */
+CFS_AWAITS int cfs_store_data_read(struct cfs_store *s, cfs_addr_t addr, void *data,
+				   uint32_t blocks, const uint32_t *crcs);
 void cfs_store_pin(struct cfs_store *s, cfs_addr_t addr); /* its segment is not reset meanwhile */
 void cfs_store_unpin(struct cfs_store *s, cfs_addr_t addr);
 
-/* Places a record: whole in the tail on return. Indices of a shard must follow each other. @payload_iov of @iov_count pieces. */
+/* Places a record: whole in the tail on return. Indices of a shard must follow each other.
+ * @payload_iov of @iov_count pieces. */
 void cfs_store_place(struct cfs_store *s, const struct cfs_record *r);
 
-/* Space accounting, by the shard's tables as they change, at replay too. @owner names the extent for cleaning: opaque. */
+/* Space accounting, by the shard's tables as they change, at replay too. @owner names the extent
+ * for cleaning: opaque. */
 struct cfs_extent_owner {
 	uint32_t shard;
 	uint32_t chunk; /* of the file */
@@ -219,27 +236,35 @@ void cfs_store_extent_drop(struct cfs_store *s, cfs_addr_t addr, uint32_t blocks
 
 /* --- sync and stable --- */
 
-/* Everything placed in this store before the call is on the device on return. 0; -EIO. One flush serves all waiters. */
+/* Everything placed in this store before the call is on the device on return. 0; -EIO. One flush
+ * serves all waiters. */
 CFS_AWAITS int cfs_store_sync(struct cfs_store *s);
 bool cfs_store_is_dirty(const struct cfs_store *s); /* something placed is not flushed */
 
 /*
- * Stable: a node-wide count. A tick is stable once every store of the node has flushed all that it had placed when the tick began. A store
- * asks what the present tick is when it frees something, and frees it for good when that tick is stable. The server's ticker drives it over all cores.
+ * Stable: a node-wide count. A tick is stable once every store of the node has flushed all that it
+ * had placed when the tick began. A store asks what the present tick is when it frees something,
+ * and frees it for good when that tick is stable. The server's ticker drives it over all cores.
  */
-uint64_t cfs_store_tick_begin(struct cfs_store *s, uint64_t tick); /* from now on frees carry @tick */
-void cfs_store_tick_stable(struct cfs_store *s, uint64_t tick);    /* all up to @tick are stable */
+uint64_t cfs_store_tick_begin(struct cfs_store *s,
+			      uint64_t tick);                   /* from now on frees carry @tick */
+void cfs_store_tick_stable(struct cfs_store *s, uint64_t tick); /* all up to @tick are stable */
+/* True when space or journal is short and waits for a tick: the ticker need not wait for its
+ * interval. */
+bool cfs_store_tick_wanted(const struct cfs_store *s);
 uint64_t cfs_store_tick_stable_now(const struct cfs_store *s);
 uint64_t cfs_store_tick_now(const struct cfs_store *s);
 
 /* --- checkpoints --- */
 
 /*
- * Called by the store (its checkpointer fiber, when the journal is to be shortened) for the shard that pins the oldest segment:
- * the callee calls cfs_store_checkpoint_begin(), _write() for pieces, _end().
+ * Called by the store (its checkpointer fiber, when the journal is to be shortened) for the shard
+ * that pins the oldest segment: the callee calls cfs_store_checkpoint_begin(), _write() for pieces,
+ * _end().
  */
 typedef CFS_AWAITS int (*cfs_store_checkpoint_fn)(void *ctx, uint32_t shard);
-/* Called by the cleaner: moves the live extents among @owners out of their segment (reads, allocates in RELOCATED, places records). */
+/* Called by the cleaner: moves the live extents among @owners out of their segment (reads,
+ * allocates in RELOCATED, places records). */
 typedef CFS_AWAITS int (*cfs_store_relocate_fn)(void *ctx, const struct cfs_extent_owner *owner,
 						cfs_addr_t addr, uint32_t blocks);
 void cfs_store_callbacks(struct cfs_store *s, cfs_store_checkpoint_fn checkpoint,
@@ -253,7 +278,8 @@ CFS_AWAITS int cfs_store_checkpoint_begin(struct cfs_store *s, uint32_t shard, u
 					  struct cfs_checkpoint **out);
 CFS_AWAITS int cfs_store_checkpoint_write(struct cfs_checkpoint *c, const void *data,
 					  uint32_t len_bytes);
-/* It counts once all that was applied when it ended (@end_index) is stable; until then the one before counts. Takes @c. @rc < 0: abandons it. */
+/* It counts once all that was applied when it ended (@end_index) is stable; until then the one
+ * before counts. Takes @c. @rc < 0: abandons it. */
 CFS_AWAITS int cfs_store_checkpoint_end(struct cfs_checkpoint *c, uint64_t end_index, int rc);
 
 /* --- numbers --- */
@@ -267,5 +293,10 @@ struct cfs_store_stats {
 };
 void cfs_store_stats(const struct cfs_store *s, struct cfs_store_stats *out);
 const struct cfs_store_info *cfs_store_info(const struct cfs_store *s);
+/* Asserts its invariants (tests, simulator). */
+void cfs_store_check(const struct cfs_store *s);
+/* Simulator only: frees the memory of a store whose process was killed. Its fibers are forgotten
+ * already (cfs_domain_abandon()), and the disk is killed before time goes on. */
+void cfs_store_abandon(struct cfs_store *s);
 
 #endif
