@@ -27,7 +27,7 @@
 #include "base/util.h"
 #include "fuse/abi.h"
 #include "fuse/fuse.h"
-#include "tests/lib/test_fiber.h"
+#include "lib/test_fiber.h"
 
 #define SKIP 77
 #define NODES 32

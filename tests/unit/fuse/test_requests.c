@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #include "fuse/fuse_internal.h"
-#include "tests/lib/test_fiber.h"
+#include "lib/test_fiber.h"
 
 #define FUZZ_ROUNDS 4000
 
