@@ -91,22 +91,22 @@ static CFS_AWAITS int look(struct cfs_meta *m, struct move *v)
 	return rc;
 }
 
-/* 1: nothing to do; 0: go on; else why not. */
-static int check(const struct move *v)
+/* Is the target there, or not, as it has to be? */
+static int check_target(const struct move *v)
 {
 	if (v->flags & CFS_F_EXCHANGE)
-		return v->to.ino == 0 ? -ENOENT : v->to.ino == v->from.ino;
-	if (v->to.ino == 0)
-		return 0;
-	if (v->flags & CFS_F_NOREPLACE)
-		return -EEXIST;
+		return v->to.ino == 0 ? -ENOENT : 0;
+	return v->to.ino && (v->flags & CFS_F_NOREPLACE) ? -EEXIST : 0;
+}
+
+/* After loops, as Linux has it. 1: two names of one inode, they stay; 0: go on; else why not. */
+static int check_types(const struct move *v)
+{
 	if (v->to.ino == v->from.ino)
 		return 1;
-	if (is_dir(&v->from) && !is_dir(&v->to))
-		return -ENOTDIR;
-	if (!is_dir(&v->from) && is_dir(&v->to))
-		return -EISDIR;
-	return 0;
+	if (v->to.ino == 0 || (v->flags & CFS_F_EXCHANGE) || is_dir(&v->from) == is_dir(&v->to))
+		return 0;
+	return is_dir(&v->from) ? -ENOTDIR : -EISDIR;
 }
 
 static CFS_AWAITS int check_loops(struct cfs_meta *m, const struct move *v)
@@ -215,12 +215,13 @@ static CFS_AWAITS int rename_once(struct cfs_meta *m, struct cfs_shard_request *
 		return rc;
 	if (is_reparenting(v) && !is_alone)
 		return REPARENTING;
-	rc = check(v);
+	rc = check_target(v);
+	if (rc == 0 && is_reparenting(v))
+		rc = check_loops(m, v);
+	if (rc == 0)
+		rc = check_types(v);
 	if (rc != 0)
-		return rc < 0 ? rc : 0; /* two names of one inode: they stay */
-	rc = is_reparenting(v) ? check_loops(m, v) : 0;
-	if (rc < 0)
-		return rc;
+		return rc < 0 ? rc : 0;
 	v->now = cfs_meta_now(m);
 	cfs_tx_init(&tx, m, rq);
 	/* Makes no more than it takes, but for a longer name: it may use the reserve only if it

@@ -15,6 +15,7 @@
 #include "base/hash.h"
 #include "base/reactor.h"
 #include "base/util.h"
+#include "meta/file.h"
 
 #define SLOTS_MIN 64u
 
@@ -98,6 +99,7 @@ uint32_t cfs_inode_open_count(const struct cfs_inode *i, uint64_t session)
 
 static void inode_free(struct cfs_inode *i)
 {
+	cfs_file_free(i->file);
 	free(i->dir);
 	free(i->target);
 	free(i);
