@@ -156,6 +156,16 @@ static void xid_send(struct net_conn *conn, enum cfs_frame_kind kind, uint64_t x
 
 /* --- life --- */
 
+static void credits_set(struct net_conn *conn, uint32_t credits)
+{
+	struct net_conns *cs = conn->net->conns;
+
+	cs->credits = cs->credits - conn->credits + credits;
+	conn->credits = credits;
+	if (conn->net->ops->credits_changed)
+		conn->net->ops->credits_changed(conn->net, cs->credits);
+}
+
 /* Takes the connection down; the struct stays. Nothing is sent. */
 static void conn_reset(struct net_conn *conn)
 {
@@ -173,6 +183,7 @@ static void conn_reset(struct net_conn *conn)
 	conn->link = NULL;
 	conn->state = CONN_IDLE;
 	conn->remote_id = conn->remote_instance = 0;
+	conn->net->conns->credits -= conn->credits;
 	conn->credits = conn->in_flight = 0;
 	conn->sent = conn->arrived = 0;
 	memset(conn->window, 0, sizeof(conn->window));
@@ -419,7 +430,7 @@ static struct net_conn *conn_accept(struct cfs_net *net, const struct cfs_frame_
 	conn->state = CONN_UP;
 	conn->remote_id = cfs_from_le64(hello->conn);
 	conn->remote_instance = cfs_from_le64(hello->instance);
-	conn->credits = CFS_MAX(CFS_MIN(wanted, net->credits), 1u);
+	credits_set(conn, CFS_MAX(CFS_MIN(wanted, net->credits), 1u));
 	if (!cs->sweep.slot)
 		cfs_timer_arm(&cs->sweep, cfs_now_ns() + CONN_SWEEP_NS, sweep_fired, net);
 	return conn;
@@ -492,8 +503,9 @@ static void accept_arrived(struct net_conn *conn, const struct cfs_frame_hello *
 		conn->state = CONN_UP;
 		conn->remote_id = cfs_from_le64(hello->conn);
 		conn->remote_instance = cfs_from_le64(hello->instance);
-		conn->credits = CFS_MAX(CFS_MIN(cfs_from_le32(hello->credits), conn->net->credits),
-					1u);
+		credits_set(
+			conn,
+			CFS_MAX(CFS_MIN(cfs_from_le32(hello->credits), conn->net->credits), 1u));
 		net_peer_ready(conn->peer, conn->credits);
 		return;
 	}

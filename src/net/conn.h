@@ -65,6 +65,7 @@ struct net_conn {
 struct net_conns {
 	struct net_conn **table; /* by the low bits of their ids */
 	uint32_t table_count, count;
+	uint32_t credits; /* granted, by us and to us */
 	uint64_t instance;
 	struct net_addr self;
 	struct cfs_timer sweep;

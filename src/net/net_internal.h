@@ -24,6 +24,7 @@
 #define NET_HEADROOM_BYTES 32u /* before a message, for a transport's own header */
 #define NET_BUF_SMALL_BYTES (8u * 1024 - 256)
 #define NET_BUF_LARGE_BYTES CFS_MSG_BYTES_MAX
+#define NET_OP_SPACE_BYTES 80u
 #define NET_BUFS_KEPT_MAX 1024u /* free ones of each size */
 #define NET_CLOSE_GRACE_NS (2ull * 1000 * 1000 * 1000)
 
@@ -45,8 +46,10 @@ struct cfs_net_buf {
 	void *owner;  /* the transport's: connection or link that it is sent by */
 	uint64_t xid; /* inproc: the call, apart from the bytes, which may be broken */
 	struct inproc_ep *from, *to;
-	int bounce_rc;  /* inproc: not delivered, why */
-	uint8_t data[]; /* headroom, then the message */
+	struct cfs_list send_link;                         /* fabric: waits to be sent */
+	_Alignas(16) uint8_t op_space[NET_OP_SPACE_BYTES]; /* fabric: its operation */
+	int bounce_rc;                                     /* inproc: not delivered, why */
+	uint8_t data[];                                    /* headroom, then the message */
 };
 
 static inline uint8_t *net_buf_msg(struct cfs_net_buf *b)
@@ -113,6 +116,9 @@ struct net_ops {
 	const char *scheme;
 	CFS_AWAITS int (*open)(struct cfs_net *net, const struct cfs_net_opts *opts, char *err_out,
 			       uint32_t err_bytes);
+	/* Handlers did not end in time: ends the RMA that they may wait for. NULL: it always ends.
+	 */
+	CFS_AWAITS void (*shutdown)(struct cfs_net *net);
 	/* Nothing of this endpoint is touched by anybody after it. */
 	CFS_AWAITS void (*close)(struct cfs_net *net);
 	int (*peer_open)(struct cfs_net_peer *p);
@@ -134,6 +140,8 @@ struct net_ops {
 			      uint32_t len_bytes);
 	/* A request over a connection is being served. */
 	void (*call_started)(struct cfs_net_call *c);
+	/* So many requests and replies may now come at once. NULL: no matter. */
+	void (*credits_changed)(struct cfs_net *net, uint32_t credits);
 	/* What conn.c needs of a fabric. A link is a way to one address; link_send() takes @b and
 	 * never calls back. */
 	CFS_AWAITS int (*resolve)(struct cfs_net *net, const char *addr, struct net_addr *out);
@@ -173,7 +181,8 @@ struct cfs_net {
 	void *transport;
 };
 
-extern const struct net_ops net_inproc_ops, net_fabric_tcp_ops, net_fabric_shm_ops, net_sim_ops;
+extern const struct net_ops net_inproc_ops, net_sim_ops;
+extern const struct net_ops net_fabric_tcp_ops, net_fabric_verbs_ops, net_fabric_shm_ops;
 
 /* --- buffers (net_buf.c) --- */
 

@@ -636,8 +636,8 @@ bool cfs_net_bulk_is_forwardable(const struct cfs_net_call *c)
 static const struct net_ops *ops_find(const char *addr)
 {
 	static const struct net_ops *const all[] = {
-		&net_inproc_ops,
-		&net_sim_ops,
+		&net_inproc_ops,     &net_sim_ops,          &net_fabric_tcp_ops,
+		&net_fabric_shm_ops, &net_fabric_verbs_ops,
 	};
 
 	for (size_t i = 0; i < CFS_ARRAY_COUNT(all); i++) {
@@ -720,6 +720,8 @@ static CFS_AWAITS void handlers_end(struct cfs_net *net)
 		if (cfs_waitq_wait(&net->handlers.empty) < 0)
 			break;
 	cfs_deadline_restore(before_ns);
+	if (net->handlers.count > 0 && net->ops->shutdown)
+		net->ops->shutdown(net);
 	cfs_group_cancel(&net->handlers);
 	cfs_group_join(&net->handlers);
 }
