@@ -36,6 +36,7 @@ static int meta_create(struct cfs_shard *sh, void **part_out)
 	m->serials.next_block = CFS_INO_ROOT + 1;
 	cfs_lock_init(&m->serials.fetch);
 	cfs_lock_init(&m->rename);
+	cfs_list_init(&m->forwards);
 	rc = cfs_tables_init(&m->tables);
 	if (rc == 0)
 		rc = cfs_tx_table_create(m);
@@ -60,6 +61,7 @@ static void meta_destroy(void *part)
 	cfs_tx_table_destroy(m);
 	cfs_tables_fini(&m->tables);
 	cfs_file_destroy(m, m->files);
+	cfs_forwards_fini(m);
 	free(m);
 }
 
@@ -268,6 +270,8 @@ static int meta_apply(void *part, const struct cfs_item *item, const struct cfs_
 		return apply_dentry_del(m, item, is_load);
 	case CFS_META_SERIALS:
 		return apply_serials(m, item);
+	case CFS_META_FORWARDED:
+		return cfs_forward_apply(m, item);
 	default:
 		return cfs_tx_apply(m, item, pos, is_load);
 	}
@@ -639,6 +643,8 @@ static CFS_AWAITS int meta_checkpoint(void *part, struct cfs_checkpoint *c)
 	cfs_items_init(&w.it, w.buf, CFS_RECORD_BYTES_MAX);
 	if (rc == 0 && m->shard->id == 0)
 		cfs_meta_add_serials(&w.it, m->serials.next_block);
+	if (rc == 0)
+		cfs_forwards_add(m, &w.it);
 	while (rc == 0 && (i = walk_next(walk)))
 		rc = write_inode(&w, i);
 	walk_stop(walk);
@@ -692,6 +698,7 @@ static CFS_AWAITS void meta_session_end(void *part, uint64_t session)
 			rc = cfs_meta_close(m, NULL, i->attr.ino, session, true);
 	}
 	walk_stop(walk);
+	cfs_forwards_session_end(m, session);
 }
 
 /* --- checks and facts --- */

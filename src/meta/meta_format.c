@@ -352,3 +352,28 @@ int cfs_meta_get_serials(const struct cfs_item *item, uint64_t *next)
 	*next = cfs_from_le64(h.next);
 	return 0;
 }
+
+void cfs_meta_add_forwarded(struct cfs_items *it, uint64_t session, uint64_t seq, bool is_pending)
+{
+	struct cfs_meta_forwarded h = { .session = cfs_to_le64(session),
+					.seq = cfs_to_le64(seq),
+					.is_pending = cfs_to_le32(is_pending) };
+	uint8_t *p = cfs_items_add(it, CFS_META_FORWARDED, sizeof(h));
+
+	if (p)
+		memcpy(p, &h, sizeof(h));
+}
+
+int cfs_meta_get_forwarded(const struct cfs_item *item, uint64_t *session, uint64_t *seq,
+			   bool *is_pending)
+{
+	struct cfs_meta_forwarded h;
+
+	if (item->len_bytes != sizeof(h))
+		return -CFS_EBAD_FORMAT;
+	memcpy(&h, item->data, sizeof(h));
+	*session = cfs_from_le64(h.session);
+	*seq = cfs_from_le64(h.seq);
+	*is_pending = cfs_from_le32(h.is_pending) != 0;
+	return h.reserved.raw == 0 && cfs_from_le32(h.is_pending) <= 1 ? 0 : -CFS_EBAD_FORMAT;
+}

@@ -26,7 +26,9 @@ enum cfs_meta_item {
 	CFS_META_OPEN = 39,   /* how often a session has it open; 0: no more */
 	CFS_META_DENTRY = 40, /* put */
 	CFS_META_DENTRY_DEL = 41,
-	CFS_META_SERIALS = 42,    /* shard 0: the next serial to give out */
+	CFS_META_SERIALS = 42, /* shard 0: the next serial to give out */
+	CFS_META_FORWARDED =
+		43, /* a request that another shard carries out and keeps the answer of */
 	CFS_META_TX_PREPARE = 48, /* participant */
 	CFS_META_TX_COMMIT = 49,  /* participant; the results are the other items of the record */
 	CFS_META_TX_ABORT = 50,
@@ -113,6 +115,13 @@ struct cfs_meta_serials {
 	cfs_le64 next;
 } CFS_PACKED;
 
+struct cfs_meta_forwarded {
+	cfs_le64 session;
+	cfs_le64 seq;
+	cfs_le32 is_pending; /* 1; 0: its answer is here too, or it was refused */
+	cfs_le32 reserved;
+} CFS_PACKED;
+
 /* A try of a transaction: coordinator's shard, its shard epoch, a count. Used once. */
 struct cfs_meta_tx_number {
 	cfs_le64 shard;
@@ -170,6 +179,7 @@ void cfs_meta_add_dentry(struct cfs_items *it, uint64_t dir, const struct cfs_de
 void cfs_meta_add_dentry_del(struct cfs_items *it, uint64_t dir, struct cfs_bytes name,
 			     uint64_t time_ns);
 void cfs_meta_add_serials(struct cfs_items *it, uint64_t next);
+void cfs_meta_add_forwarded(struct cfs_items *it, uint64_t session, uint64_t seq, bool is_pending);
 
 /* --- decoding: 0; -CFS_EBAD_FORMAT. Names and such point into the item. --- */
 
@@ -186,6 +196,8 @@ int cfs_meta_get_dentry(const struct cfs_item *item, uint64_t *dir, struct cfs_d
 int cfs_meta_get_dentry_del(const struct cfs_item *item, uint64_t *dir, struct cfs_bytes *name,
 			    uint64_t *time_ns);
 int cfs_meta_get_serials(const struct cfs_item *item, uint64_t *next);
+int cfs_meta_get_forwarded(const struct cfs_item *item, uint64_t *session, uint64_t *seq,
+			   bool *is_pending);
 
 /* Copies the attributes of @mask from @from into @to. */
 void cfs_attr_merge(struct cfs_attr *to, const struct cfs_attr *from, uint32_t mask);

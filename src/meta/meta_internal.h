@@ -27,14 +27,21 @@ struct cfs_serials {
 	uint64_t next_block; /* shard 0: where the next block begins */
 };
 
+/* A rename that shard 0 carries out: a client that asks here again is sent there again. */
+struct cfs_forward {
+	struct cfs_list link;
+	uint64_t session, seq;
+};
+
 struct cfs_meta {
 	struct cfs_shard *shard;
 	struct cfs_tables tables;
 	struct cfs_serials serials;
 	struct cfs_tx_table *tx;
 	struct cfs_lock rename; /* shard 0: directories get another parent one at a time */
-	void *files;            /* file.c's */
-	bool is_ready;          /* all is loaded, locks are in place */
+	struct cfs_list forwards;
+	void *files;   /* file.c's */
+	bool is_ready; /* all is loaded, locks are in place */
 	struct cfs_meta_stats stats;
 };
 
@@ -107,6 +114,13 @@ CFS_AWAITS int cfs_meta_parent(struct cfs_meta *m, uint64_t dir, uint64_t *paren
 CFS_AWAITS int cfs_serials_fill(struct cfs_meta *m);
 uint64_t cfs_serials_take(struct cfs_meta *m, uint32_t home); /* 0: fill first */
 CFS_AWAITS int cfs_serials_serve(struct cfs_meta *m, struct cfs_shard_request *rq);
+
+/* rename.c */
+int cfs_forward_apply(struct cfs_meta *m, const struct cfs_item *item);
+void cfs_forwards_fini(struct cfs_meta *m);
+void cfs_forwards_add(const struct cfs_meta *m,
+		      struct cfs_items *it); /* all, as items; up to what fits */
+CFS_AWAITS void cfs_forwards_session_end(struct cfs_meta *m, uint64_t session);
 
 /* Requests, by file: name.c, rename.c, attr.c, xattr.c, readdir.c. */
 CFS_AWAITS int cfs_meta_serve_lookup(struct cfs_meta *m, struct cfs_shard_request *rq);

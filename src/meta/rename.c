@@ -7,6 +7,7 @@
  * The steps say what was seen; who finds it changed has the whole built anew.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -262,37 +263,133 @@ static CFS_AWAITS int rename_alone(struct cfs_meta *m, struct cfs_shard_request 
 	return rc;
 }
 
+/* --- forwarding --- */
+
+static struct cfs_forward *forward_find(const struct cfs_meta *m, uint64_t session, uint64_t seq)
+{
+	cfs_list_for_each(l, &m->forwards) {
+		struct cfs_forward *f = cfs_list_entry(l, struct cfs_forward, link);
+
+		if (f->session == session && f->seq == seq)
+			return f;
+	}
+	return NULL;
+}
+
+int cfs_forward_apply(struct cfs_meta *m, const struct cfs_item *item)
+{
+	struct cfs_forward *f;
+	uint64_t session, seq;
+	bool is_pending;
+	int rc = cfs_meta_get_forwarded(item, &session, &seq, &is_pending);
+
+	if (rc < 0)
+		return rc;
+	f = forward_find(m, session, seq);
+	if (f && !is_pending) {
+		cfs_list_remove(&f->link);
+		free(f);
+	} else if (!f && is_pending) {
+		f = malloc(sizeof(*f));
+		if (!f)
+			return -ENOMEM;
+		*f = (struct cfs_forward){ .session = session, .seq = seq };
+		cfs_list_append(&m->forwards, &f->link);
+	}
+	return 0;
+}
+
+void cfs_forwards_fini(struct cfs_meta *m)
+{
+	struct cfs_list *l;
+
+	while ((l = cfs_list_pop(&m->forwards)))
+		free(cfs_list_entry(l, struct cfs_forward, link));
+}
+
+void cfs_forwards_add(const struct cfs_meta *m, struct cfs_items *it)
+{
+	cfs_list_for_each(l, &m->forwards) {
+		const struct cfs_forward *f = cfs_list_entry(l, struct cfs_forward, link);
+
+		cfs_meta_add_forwarded(it, f->session, f->seq, true);
+	}
+}
+
+/* Says in a record of its own that a request was forwarded, or is no more. */
+static CFS_AWAITS int forward_mark(struct cfs_meta *m, uint64_t session, uint64_t seq,
+				   bool is_pending)
+{
+	struct cfs_items it;
+	int rc = cfs_shard_reserve(m->shard, 64, true);
+
+	if (rc < 0)
+		return rc;
+	cfs_shard_items(m->shard, &it);
+	cfs_meta_add_forwarded(&it, session, seq, is_pending);
+	cfs_shard_commit(m->shard, &it, NULL, 0, NULL);
+	cfs_shard_unreserve(m->shard, 64, true);
+	return 0;
+}
+
+CFS_AWAITS void cfs_forwards_session_end(struct cfs_meta *m, uint64_t session)
+{
+	struct cfs_list *l = m->forwards.next;
+	int rc = 0;
+
+	while (rc == 0 && l != &m->forwards) {
+		const struct cfs_forward *f = cfs_list_entry(l, struct cfs_forward, link);
+
+		l = l->next;
+		if (f->session != session)
+			continue;
+		rc = forward_mark(m, session, f->seq, false);
+		l = m->forwards.next; /* it may have waited */
+	}
+}
+
 /*
  * Has shard 0 do it. The request goes on under the client's own session and sequence, so that shard
- * 0 keeps the answer for it, whatever becomes of us; our record of the answer is for a client that
- * comes back here.
+ * 0 keeps the answer for it, whatever becomes of us. That we forwarded it is placed first: a client
+ * that comes again after a crash is sent there again, where the answer is, and not told that the
+ * name is gone. (The source directory is here and is prepared after that, so the decision rests on
+ * it.)
  */
 static CFS_AWAITS int rename_forward(struct cfs_meta *m, struct cfs_shard_request *rq)
 {
 	struct cfs_msg msg = *rq->msg;
+	bool is_once = msg.sess != 0;
 	struct cfs_record_dep dep;
 	struct cfs_net_reply reply;
 	struct cfs_items it;
-	int rc = cfs_shard_reserve(m->shard, 64, false);
+	bool has_dep;
+	int rc = 0;
 
+	if (is_once && !forward_find(m, msg.sess, msg.seq))
+		rc = forward_mark(m, msg.sess, msg.seq, true);
+	if (rc == 0)
+		rc = cfs_shard_reserve(m->shard, 64, true);
 	if (rc < 0)
 		return rc;
 	cfs_msg_set(&msg, flags, rq->msg->flags | CFS_F_DIR_OK);
 	rc = cfs_meta_call(m, 0, &msg, &reply);
 	if (rc == 0) {
-		bool has_dep = cfs_msg_is_set(&reply.msg, index) && reply.msg.index;
-
+		has_dep = cfs_msg_is_set(&reply.msg, index) && reply.msg.index;
 		dep = (struct cfs_record_dep){ .shard = 0,
 					       .epoch = reply.msg.epoch,
 					       .index = reply.msg.index };
 		cfs_msg_set(&rq->reply, ino, reply.msg.ino);
 		cfs_net_reply_fini(&reply);
-		if (has_dep && rq->msg->sess) {
-			cfs_shard_items(m->shard, &it);
-			cfs_shard_commit(m->shard, &it, &dep, 1, rq);
-		}
 	}
-	cfs_shard_unreserve(m->shard, 64, false);
+	if (is_once && rc != -ECANCELED && rc != -ETIMEDOUT) {
+		cfs_shard_items(m->shard, &it);
+		cfs_meta_add_forwarded(&it, msg.sess, msg.seq, false);
+		if (rc == 0)
+			cfs_shard_commit(m->shard, &it, &dep, has_dep, rq);
+		else
+			cfs_shard_commit(m->shard, &it, NULL, 0, NULL);
+	}
+	cfs_shard_unreserve(m->shard, 64, true);
 	return rc;
 }
 
@@ -320,6 +417,8 @@ CFS_AWAITS int cfs_meta_serve_rename(struct cfs_meta *m, struct cfs_shard_reques
 		return m->shard->id == 0 ? rename_alone(m, rq, &v) : -EINVAL;
 	if (!cfs_meta_is_home(m, v.from_dir))
 		return -ESTALE;
+	if (forward_find(m, msg->sess, msg->seq))
+		return rename_forward(m, rq);
 	rc = rename_until(m, rq, &v, false);
 	if (rc != REPARENTING)
 		return rc;

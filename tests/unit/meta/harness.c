@@ -163,8 +163,8 @@ static bool is_pending(const struct cfs_list *pending, uint64_t seq)
 }
 
 /*
- * A copy of the request that comes when it likes; one of a change only as long as its sender has no answer: what is left of a connection
- * that was lost is gone before its successor is used.
+ * A copy of the request that comes when it likes; one of a change only as long as its sender has no
+ * answer: what is left of a connection that was lost is gone before its successor is used.
  */
 static CFS_AWAITS void repeat_run(void *arg)
 {
@@ -257,7 +257,8 @@ static CFS_AWAITS int env_call(void *ctx, uint32_t shard, struct cfs_msg *req,
 	}
 	do {
 		if (is_mine)
-			req->floor = cfs_list_first(&h->pending_seqs, struct pending_seq, link)->seq;
+			req->floor =
+				cfs_list_first(&h->pending_seqs, struct pending_seq, link)->seq;
 		rc = deliver(h, shard, req, false, out);
 		if (rc == -CFS_EDISCONNECTED && cfs_sleep_ns(RETRY_NS) < 0)
 			rc = -ECANCELED;
@@ -415,7 +416,8 @@ static CFS_AWAITS void start_in_domain(struct harness *h)
 	cfs_list_init(&h->pending_seqs);
 	h->node_session = cfs_rand_u64() | 1;
 	h->node_seq = 0;
-	h->tick_now = h->tick_stable = 0;
+	h->tick_now = 1; /* nothing is stable yet */
+	h->tick_stable = 0;
 	h->scratch = malloc(CFS_RECORD_BYTES_MAX);
 	env_init(h);
 	for (uint32_t s = 0; s < h->o.stores; s++) {
@@ -532,8 +534,8 @@ CFS_AWAITS void harness_kill(struct harness *h, bool is_power_cut)
 	cfs_device_close(h->dev);
 	/* The shards' memory is lost, as a process's would be; their deliveries are refused. */
 	while (!cfs_list_is_empty(&h->deliveries)) {
-		struct harness_delivery *d =
-			cfs_list_first(&h->deliveries, struct harness_delivery, link);
+		struct harness_delivery *d = cfs_list_first(&h->deliveries, struct harness_delivery,
+							    link);
 
 		cfs_list_remove(&d->link);
 		cfs_done_complete(&d->done, -CFS_EDISCONNECTED);
@@ -762,8 +764,7 @@ static struct cfs_msg request(uint16_t op, uint64_t ino)
 	return m;
 }
 
-#define SET_NAME(m, field, s) \
-	cfs_msg_set_bytes(m, field, (const uint8_t *)(s), (uint32_t)strlen(s))
+#define SET_NAME(m, field, s) cfs_msg_set_bytes(m, field, (const uint8_t *)(s), (uint32_t)strlen(s))
 
 CFS_AWAITS int hs_lookup(struct harness *h, uint64_t dir, const char *name, uint64_t *ino)
 {
@@ -970,10 +971,9 @@ CFS_AWAITS int hs_readdir(struct harness *h, uint64_t dir, uint64_t cookie, uint
 
 		cfs_assert(n > 0);
 		at += (uint32_t)n;
-		out[count] = (struct hs_entry){ .ino = e.ino,
-						.cookie = e.cookie,
-						.mode = e.mode,
-						.has_attr = e.has_attr };
+		out[count] = (struct hs_entry){
+			.ino = e.ino, .cookie = e.cookie, .mode = e.mode, .has_attr = e.has_attr
+		};
 		memcpy(out[count++].name, e.name.p, CFS_MIN(e.name.len, 63u));
 	}
 	if (rc == 0 && is_eof)

@@ -1,7 +1,8 @@
 /*
- * A node for tests of the meta part: N shards (with their data parts) over stores of a simulated disk, in one process on simulated time. Requests
- * are encoded, delivered to the shard in a fiber of its own, and answered as over a network that may delay, repeat and lose. The
- * node is killed, or its power cut, at any message; it starts again from the disk as a real node does.
+ * A node for tests of the meta part: N shards (with their data parts) over stores of a simulated
+ * disk, in one process on simulated time. Requests are encoded, delivered to the shard in a fiber
+ * of its own, and answered as over a network that may delay, repeat and lose. The node is killed,
+ * or its power cut, at any message; it starts again from the disk as a real node does.
  */
 #ifndef CFS_TESTS_META_HARNESS_H
 #define CFS_TESTS_META_HARNESS_H
@@ -18,10 +19,11 @@
 struct harness_opts {
 	uint32_t shards; /* power of two */
 	uint32_t stores;
-	uint64_t delay_max_ns;      /* of a message */
-	uint32_t loss_ppm, dup_ppm; /* a reply is lost, so the request comes again; one comes twice */
-	uint32_t sync_ppm;          /* a random store is flushed at a message */
-	uint64_t cookie_modulo;     /* cookies collide */
+	uint64_t delay_max_ns; /* of a message */
+	uint32_t loss_ppm,
+		dup_ppm;        /* a reply is lost, so the request comes again; one comes twice */
+	uint32_t sync_ppm;      /* a random store is flushed at a message */
+	uint64_t cookie_modulo; /* cookies collide */
 };
 
 struct harness_delivery;
@@ -71,8 +73,9 @@ CFS_AWAITS void harness_quiesce(struct harness *h);
 uint32_t harness_check(struct harness *h);
 
 /*
- * Sends a request as a client, to the shard it is for; a change gets a sequence number, and is sent again over restarts until it is
- * answered. Returns the reply's rc (0 or negative); the reply in *out, to be ended by cfs_net_reply_fini() (always). */
+ * Sends a request as a client, to the shard it is for; a change gets a sequence number, and is sent
+ * again over restarts until it is answered. Returns the reply's rc (0 or negative); the reply in
+ * *out, to be ended by cfs_net_reply_fini() (always). */
 CFS_AWAITS int harness_call(struct harness *h, struct cfs_msg *req, struct cfs_net_reply *out);
 
 /* Operations; each returns 0 or a negative code. Names are C strings. */
@@ -97,7 +100,8 @@ CFS_AWAITS int hs_setxattr(struct harness *h, uint64_t ino, const char *name, co
 CFS_AWAITS int hs_getxattr(struct harness *h, uint64_t ino, const char *name, void *value,
 			   uint32_t cap);
 
-/* Entries of a directory after @cookie, up to @max; count, or negative. Names are cut to 63 bytes. */
+/* Entries of a directory after @cookie, up to @max; count, or negative. Names are cut to 63 bytes.
+ */
 struct hs_entry {
 	uint64_t ino, cookie;
 	uint32_t mode;

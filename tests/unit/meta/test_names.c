@@ -1,5 +1,6 @@
 /*
- * Names and what hangs on them, one client, several shards so that about half of the directories are elsewhere.
+ * Names and what hangs on them, one client, several shards so that about half of the directories
+ * are elsewhere.
  */
 #include <errno.h>
 #include <setjmp.h>

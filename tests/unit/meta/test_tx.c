@@ -1,5 +1,6 @@
 /*
- * Transactions over shards with several clients at once, over a network that delays, repeats and loses.
+ * Transactions over shards with several clients at once, over a network that delays, repeats and
+ * loses.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -108,7 +109,10 @@ static CFS_AWAITS void opposite(const struct harness_opts *o)
 	two_dirs(h, dir);
 	cfs_group_init(&g);
 	for (int k = 0; k < 6; k++) {
-		m[k] = (struct mover){ .h = h, .from = dir[k % 2], .to = dir[1 - k % 2], .files = 5,
+		m[k] = (struct mover){ .h = h,
+				       .from = dir[k % 2],
+				       .to = dir[1 - k % 2],
+				       .files = 5,
 				       .first = k * 10 };
 		for (int i = 0; i < m[k].files; i++) {
 			snprintf(name, sizeof(name), "f%d", m[k].first + i);
