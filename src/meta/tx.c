@@ -243,7 +243,8 @@ CFS_AWAITS int cfs_tx_settle_name(struct cfs_meta *m, uint64_t dir, struct cfs_b
 	int rc = 0;
 
 	while (rc == 0 && (p = prepared_at(m, dir)) &&
-	       cfs_tx_results_have_name(p->results, p->result_bytes, dir, name))
+	       (!cfs_inode_find(&m->tables, dir) || /* the directory itself is what is prepared */
+		cfs_tx_results_have_name(p->results, p->result_bytes, dir, name)))
 		rc = wait_end(p);
 	return rc;
 }

@@ -21,6 +21,7 @@ struct harness_delivery {
 	struct cfs_list link; /* of clients' */
 	struct harness *h;
 	uint32_t shard, refs;
+	uint64_t call;
 	uint8_t *req;
 	uint32_t req_bytes;
 	uint8_t *reply;
@@ -148,18 +149,38 @@ static struct harness_delivery *delivery_create(struct harness *h, uint32_t shar
 	return d;
 }
 
-struct pending_seq {
-	struct cfs_list link;
-	uint64_t seq;
+/* A call that has no answer yet. */
+struct pending_call {
+	struct cfs_list link; /* of its session, by sequence */
+	struct cfs_list all;
+	uint64_t seq, id;
 };
 
-static bool is_pending(const struct cfs_list *pending, uint64_t seq)
+static void call_begin(struct harness *h, struct pending_call *c, bool is_client)
 {
-	cfs_list_for_each(l, pending) {
-		if (cfs_list_entry(l, struct pending_seq, link)->seq == seq)
+	c->id = ++h->calls_made;
+	cfs_list_init(&c->link);
+	cfs_list_append(is_client ? &h->client_calls : &h->node_calls, &c->all);
+}
+
+static void call_end(struct pending_call *c)
+{
+	cfs_list_remove(&c->link);
+	cfs_list_remove(&c->all);
+}
+
+static bool is_in(const struct cfs_list *calls, uint64_t id)
+{
+	cfs_list_for_each(l, calls) {
+		if (cfs_list_entry(l, struct pending_call, all)->id == id)
 			return true;
 	}
 	return false;
+}
+
+static bool is_pending(const struct harness *h, uint64_t id)
+{
+	return is_in(&h->client_calls, id) || is_in(&h->node_calls, id);
 }
 
 /*
@@ -176,18 +197,18 @@ static CFS_AWAITS void repeat_run(void *arg)
 	cfs_sleep_ns(cfs_rand_u64() % (h->o.delay_max_ns * 20 + 1));
 	rc = cfs_msg_decode(d->req, d->req_bytes, &msg);
 	cfs_assert(rc == 0);
-	if (cfs_op_is_change(msg.op) &&
-	    !is_pending(msg.sess == h->session ? &h->client_seqs : &h->pending_seqs, msg.seq))
+	if (cfs_op_is_change(msg.op) && !is_pending(h, d->call))
 		delivery_put(d);
 	else
 		serve_run(d);
 }
 
-static void repeat(struct harness *h, uint32_t shard, const struct cfs_msg *req)
+static void repeat(struct harness *h, uint32_t shard, const struct cfs_msg *req, uint64_t call)
 {
 	struct harness_delivery *d = delivery_create(h, shard, req);
 
 	d->is_late = true;
+	d->call = call;
 	if (cfs_group_start(&h->fibers, repeat_run, d) < 0)
 		delivery_put(d);
 }
@@ -209,7 +230,7 @@ static void reply_take(struct harness_delivery *d, struct cfs_net_reply *out)
 
 /* Delivers once. -CFS_EDISCONNECTED: no reply. Starts the fiber in the node's domain. */
 static CFS_AWAITS int deliver(struct harness *h, uint32_t shard, const struct cfs_msg *req,
-			      bool is_client, struct cfs_net_reply *out)
+			      uint64_t call, bool is_client, struct cfs_net_reply *out)
 {
 	struct harness_delivery *d = delivery_create(h, shard, req);
 	uint32_t domain = cfs_domain_set(h->domain);
@@ -218,7 +239,7 @@ static CFS_AWAITS int deliver(struct harness *h, uint32_t shard, const struct cf
 	d->refs++;
 	rc = cfs_group_start(&h->fibers, serve_run, d);
 	if (rc == 0 && dice(h->o.dup_ppm))
-		repeat(h, shard, req);
+		repeat(h, shard, req, call);
 	cfs_domain_set(domain);
 	if (rc < 0) {
 		d->refs--;
@@ -243,12 +264,13 @@ static CFS_AWAITS int env_call(void *ctx, uint32_t shard, struct cfs_msg *req,
 			       struct cfs_net_reply *out)
 {
 	struct harness *h = ctx;
-	struct pending_seq mine = { 0 };
+	struct pending_call mine = { 0 };
 	bool is_mine = cfs_op_is_change(req->op) && req->sess == 0;
 	int rc;
 
 	cfs_assert(shard < h->o.shards);
 	req->shard = shard;
+	call_begin(h, &mine, false);
 	if (is_mine) {
 		mine.seq = ++h->node_seq;
 		cfs_list_append(&h->pending_seqs, &mine.link);
@@ -258,13 +280,12 @@ static CFS_AWAITS int env_call(void *ctx, uint32_t shard, struct cfs_msg *req,
 	do {
 		if (is_mine)
 			req->floor =
-				cfs_list_first(&h->pending_seqs, struct pending_seq, link)->seq;
-		rc = deliver(h, shard, req, false, out);
+				cfs_list_first(&h->pending_seqs, struct pending_call, link)->seq;
+		rc = deliver(h, shard, req, mine.id, false, out);
 		if (rc == -CFS_EDISCONNECTED && cfs_sleep_ns(RETRY_NS) < 0)
 			rc = -ECANCELED;
 	} while (rc == -CFS_EDISCONNECTED);
-	if (is_mine)
-		cfs_list_remove(&mine.link);
+	call_end(&mine);
 	return rc;
 }
 
@@ -414,6 +435,7 @@ static CFS_AWAITS void start_in_domain(struct harness *h)
 	cfs_assert(rc == 0);
 	cfs_group_init(&h->fibers);
 	cfs_list_init(&h->pending_seqs);
+	cfs_list_init(&h->node_calls);
 	h->node_session = cfs_rand_u64() | 1;
 	h->node_seq = 0;
 	h->tick_now = 1; /* nothing is stable yet */
@@ -481,6 +503,7 @@ CFS_AWAITS void harness_init(struct harness *h, const struct harness_opts *o)
 	h->o = *o;
 	cfs_list_init(&h->deliveries);
 	cfs_list_init(&h->client_seqs);
+	cfs_list_init(&h->client_calls);
 	cfs_waitq_init(&h->crash);
 	cfs_waitq_init(&h->stopped);
 	cfs_waitq_init(&h->up);
@@ -724,7 +747,7 @@ static uint32_t shard_of(const struct cfs_msg *req)
 CFS_AWAITS int harness_call(struct harness *h, struct cfs_msg *req, struct cfs_net_reply *out)
 {
 	bool is_change = cfs_op_is_change(req->op);
-	struct pending_seq mine = { 0 };
+	struct pending_call mine = { 0 };
 	int rc;
 
 	memset(out, 0, sizeof(*out));
@@ -734,6 +757,7 @@ CFS_AWAITS int harness_call(struct harness *h, struct cfs_msg *req, struct cfs_n
 		return -ESTALE;
 	if (cfs_msg_size(req) < 0)
 		return (int)cfs_msg_size(req);
+	call_begin(h, &mine, true);
 	if (is_change) {
 		mine.seq = ++h->seq;
 		cfs_list_append(&h->client_seqs, &mine.link);
@@ -742,17 +766,17 @@ CFS_AWAITS int harness_call(struct harness *h, struct cfs_msg *req, struct cfs_n
 	}
 	for (;;) {
 		if (is_change)
-			req->floor = cfs_list_first(&h->client_seqs, struct pending_seq, link)->seq;
+			req->floor =
+				cfs_list_first(&h->client_seqs, struct pending_call, link)->seq;
 		while (!h->is_up)
 			cfs_waitq_wait_always(&h->up);
-		rc = deliver(h, req->shard, req, true, out);
+		rc = deliver(h, req->shard, req, mine.id, true, out);
 		if (rc != -CFS_EDISCONNECTED)
 			break;
 		cfs_sleep_ns(RETRY_NS);
 	}
 	cfs_assert(rc == 0);
-	if (is_change)
-		cfs_list_remove(&mine.link);
+	call_end(&mine);
 	return cfs_msg_is_set(&out->msg, rc) ? (int)out->msg.rc : 0;
 }
 

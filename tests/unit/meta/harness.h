@@ -49,6 +49,8 @@ struct harness {
 	/* the client */
 	uint64_t session, seq;
 	struct cfs_list client_seqs; /* not answered */
+	struct cfs_list client_calls, node_calls;
+	uint64_t calls_made;
 	uint8_t *replies[HARNESS_REPLIES_KEPT];
 	uint64_t reply_count;
 };
