@@ -126,6 +126,63 @@ CFS_TEST_SIM(slow_is_not_gone)
 	cfs_net_sim_destroy(kind.sim);
 }
 
+struct reader {
+	struct pair *p;
+	struct cfs_net_region r;
+	int rc;
+};
+
+static CFS_AWAITS void reader_run(void *arg) /* CFS_FIBER_ENTRY */
+{
+	struct reader *c = arg;
+	struct cfs_msg req = { .op = CFS_OP_CHUNK_READ };
+	struct cfs_net_reply reply;
+
+	cfs_msg_set(&req, ino, 42);
+	cfs_msg_set(&req, chunk, 0);
+	cfs_msg_set(&req, off, 0);
+	cfs_msg_set(&req, len, c->r.len_bytes);
+	cfs_msg_set(&req, cut, 0);
+	cfs_net_region_set(&req, &c->r);
+	c->rc = cfs_net_call(c->p->peer, &req, &reply);
+	if (c->rc == 0)
+		cfs_net_reply_fini(&reply);
+	memset(c->r.local, 9, c->r.len_bytes);
+}
+
+/* A caller that leaves while its memory is being written comes back when that is over. The region
+ * stays open here, so nothing but the fence holds the writer off. */
+CFS_TEST_SIM(leaves_during_rma)
+{
+	static const struct cfs_net_sim_opts slow = { 20 * MS, 30 * MS, 0, 0 };
+	struct net_case kind = kind_make();
+	uint8_t mem[1024];
+	struct reader c = { 0 };
+	struct pair p;
+
+	pair_open(&p, &kind, 0);
+	assert_int_equal(pair_echo(&p, 1, "connect"), 0);
+	cfs_net_sim_tune(kind.sim, &slow);
+	c.p = &p;
+	assert_int_equal(cfs_net_region_open(p.client, mem, sizeof(mem), &c.r), 0);
+	for (uint32_t after_ms = 31; after_ms < 140; after_ms += 2) {
+		struct cfs_group g;
+
+		cfs_group_init(&g);
+		assert_int_equal(cfs_group_start(&g, reader_run, &c), 0);
+		assert_int_equal(cfs_sleep_ns(after_ms * MS), 0);
+		cfs_group_cancel(&g);
+		cfs_group_join(&g);
+		assert_true(c.rc == 0 || c.rc == -ECANCELED);
+		assert_int_equal(cfs_sleep_ns(300 * MS), 0);
+		for (uint32_t i = 0; i < sizeof(mem); i++)
+			assert_int_equal(mem[i], 9);
+	}
+	cfs_net_region_close(p.client, &c.r);
+	pair_close(&p);
+	cfs_net_sim_destroy(kind.sim);
+}
+
 /* --- kill --- */
 
 static struct pair victim;
@@ -236,15 +293,25 @@ static void repeats(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(echo),      cmocka_unit_test(many),
-		cmocka_unit_test(credits),   cmocka_unit_test(deadline),
-		cmocka_unit_test(cancel),    cmocka_unit_test(large),
-		cmocka_unit_test(bulk),      cmocka_unit_test(bulk_cancel),
-		cmocka_unit_test(flipped),   cmocka_unit_test(bad_reply),
-		cmocka_unit_test(reconnect), cmocka_unit_test(close_busy),
-		cmocka_unit_test(garbage),   cmocka_unit_test(losses),
-		cmocka_unit_test(cuts),      cmocka_unit_test(slow_is_not_gone),
-		cmocka_unit_test(kill),      cmocka_unit_test(repeats),
+		cmocka_unit_test(echo),
+		cmocka_unit_test(many),
+		cmocka_unit_test(credits),
+		cmocka_unit_test(deadline),
+		cmocka_unit_test(cancel),
+		cmocka_unit_test(large),
+		cmocka_unit_test(bulk),
+		cmocka_unit_test(bulk_cancel),
+		cmocka_unit_test(flipped),
+		cmocka_unit_test(bad_reply),
+		cmocka_unit_test(reconnect),
+		cmocka_unit_test(close_busy),
+		cmocka_unit_test(garbage),
+		cmocka_unit_test(losses),
+		cmocka_unit_test(cuts),
+		cmocka_unit_test(slow_is_not_gone),
+		cmocka_unit_test(leaves_during_rma),
+		cmocka_unit_test(kill),
+		cmocka_unit_test(repeats),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
