@@ -7,7 +7,7 @@
  * power cut. One write-out runs at a time; whoever syncs runs it himself, in his turn, and those
  * that queued behind him find it done.
  *
- * Records behind a BATCH have CRCs that start with a seed of its incarnation, so bytes of an
+ * Records behind a BATCH have CRCs that start with a seed of its session, so bytes of an
  * earlier life of the store, which a torn batch may leave in its middle, are not taken for records.
  */
 #include "store/store_internal.h"
@@ -73,6 +73,7 @@ void cfs_journal_place_batch(struct cfs_store *s)
 		.stable_pos = cfs_to_le64(j->stable),
 		.incarnation = cfs_to_le64(j->incarnation),
 		.session = cfs_to_le64(j->session),
+		.session_before = cfs_to_le64(j->session_before),
 	};
 	struct cfs_record r = { .kind = CFS_STORE_RECORD_BATCH,
 				.payload = (const uint8_t *)&b,
@@ -83,7 +84,7 @@ void cfs_journal_place_batch(struct cfs_store *s)
 	cfs_journal_batch_push(j, s->tail.head);
 	j->needs_batch = false;
 	j->claim = j->flushed;
-	j->seed = cfs_record_seed(j->incarnation);
+	j->seed = cfs_record_seed(j->session);
 	record_put(s, CFS_RECORD_FLAG_OWN, &r);
 }
 
@@ -635,12 +636,12 @@ static bool wants_known(const struct cfs_store *s)
 	return false;
 }
 
-void cfs_journal_resume(struct cfs_store *s, uint64_t old_incarnation)
+void cfs_journal_resume(struct cfs_store *s)
 {
 	struct cfs_journal *j = &s->journal;
 
 	/* What is after the last border belongs to the batch before us: close it as its own. */
-	j->seed = cfs_record_seed(old_incarnation);
+	j->seed = cfs_record_seed(s->journal.session_before);
 	j->needs_batch = false;
 	place_pad(s);
 	cfs_assert(s->tail.head % CFS_STORE_BLOCK == 0);

@@ -360,11 +360,8 @@ static void shard_record(struct cfs_recovery *r, struct cfs_store *s,
 	} else if (fs->has_ended) {
 		return;
 	} else if (rec->h.index != fs->last_index + 1) {
-		/* What lies between is damaged or was never written. */
-		cfs_recover_say(r,
-				"shard %u: its log ends at record %" PRIu64
-				", the next one found is %" PRIu64,
-				rec->h.shard, fs->last_index, rec->h.index);
+		/* What lies between is damaged, or the power went before it was written. */
+		fs->gap_pos = rec->pos;
 		fs->has_ended = fs->has_lost = true;
 		return;
 	} else if (!fs->is_seen) {
@@ -453,10 +450,6 @@ static CFS_AWAITS void check_record(struct verifier *v, const struct cfs_stream_
 	if (rc == 0 && v->is_data && rec->pos >= r->known && r->ops->refs)
 		rc = verify_record(v, &out);
 	if (rc < 0) {
-		cfs_recover_say(r,
-				"shard %u: its log ends before record %" PRIu64
-				", whose data did not reach the device",
-				rec->h.shard, rec->h.index);
 		fs->last_index = rec->h.index - 1;
 		fs->has_lost = true;
 		return;
@@ -523,6 +516,11 @@ static void shard_settle(struct cfs_recovery *r, uint32_t shard)
 		if (fs->candidate_count > 0)
 			fs->last_index = fs->candidates[fs->candidate_count - 1].end_index;
 	}
+	if (fs->has_ended && (r->had_tail || fs->gap_pos < r->known))
+		cfs_recover_say(r,
+				"shard %u: its log ends at record %" PRIu64
+				"; what follows in the journal is damaged",
+				shard, fs->last_index);
 	root = cfs_recover_root(fs);
 	begin = root ? root->begin_index : 0;
 	if (fs->last_index < begin ||

@@ -27,6 +27,7 @@ struct cfs_found_shard {
 	uint32_t candidate_count;
 	struct cfs_root base;
 	struct cfs_root candidates[CFS_RECOVER_CANDIDATES]; /* oldest first */
+	uint64_t gap_pos;                                   /* where it has ended */
 	uint64_t first_index, first_pos;                    /* of the first record seen */
 	uint64_t last_index, last_epoch;
 };

@@ -258,6 +258,7 @@ static CFS_AWAITS int make_ready(struct cfs_store *s, struct cfs_recovery *r)
 	j->stable = r->stable;
 	j->claim = j->claim_written = j->known;
 	j->incarnation = r->incarnation + 1;
+	j->session_before = r->session;
 	do {
 		j->session = cfs_rand_u64();
 	} while (j->session == 0);
@@ -265,7 +266,7 @@ static CFS_AWAITS int make_ready(struct cfs_store *s, struct cfs_recovery *r)
 	cfs_space_settle(s, r->bitmap, r->newest_seq);
 	cfs_lock_take_always(&j->round_lock);
 	if (s->tail.head % CFS_STORE_BLOCK)
-		cfs_journal_resume(s, r->incarnation);
+		cfs_journal_resume(s);
 	j->needs_batch = true;
 	cfs_journal_place_batch(s);
 	rc = cuts_place(s, r);

@@ -242,9 +242,9 @@ int cfs_root_decode(const void *bytes, const struct cfs_super *super, struct cfs
 
 /* ---- records ---- */
 
-uint32_t cfs_record_seed(uint64_t incarnation)
+uint32_t cfs_record_seed(uint64_t session)
 {
-	return (uint32_t)cfs_hash_u64(incarnation + 0x9e3779b97f4a7c15ull);
+	return (uint32_t)cfs_hash_u64(session + 0x9e3779b97f4a7c15ull);
 }
 
 int cfs_record_header_decode(const void *bytes, struct cfs_record_header *out)

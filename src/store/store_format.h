@@ -169,9 +169,13 @@ struct cfs_batch_format {
 	cfs_le64 flushed_pos; /* known flushed, and never verified again */
 	cfs_le64 stable_pos;  /* known stable */
 	cfs_le64 incarnation; /* counts the opens of the store; never falls along the stream */
-	cfs_le64 session;     /* random; the tail knows it */
+	/* Random, one for each open; the tail knows it. A batch follows one of its own session, or,
+	 * the first of a session, one of the session before. So what an earlier life left beyond
+	 * the end of the stream does not follow what is written up to it later. */
+	cfs_le64 session;
+	cfs_le64 session_before;
 } CFS_PACKED;
-static_assert(sizeof(struct cfs_batch_format) == 40, "a batch is 40 bytes");
+static_assert(sizeof(struct cfs_batch_format) == 48, "a batch is 48 bytes");
 
 struct cfs_cut_format {
 	cfs_le64 last_index; /* records of the shard before this one and behind that index are void
@@ -195,8 +199,8 @@ struct cfs_record_header {
 	uint32_t total_bytes; /* with deps, payload and padding */
 };
 
-/* What records behind a BATCH of @incarnation start their CRC with. */
-uint32_t cfs_record_seed(uint64_t incarnation);
+/* What records behind a BATCH of @session start their CRC with. */
+uint32_t cfs_record_seed(uint64_t session);
 /* Checks all but the CRC. 0; -CFS_EBAD_FORMAT. */
 int cfs_record_header_decode(const void *bytes, struct cfs_record_header *out);
 /* CRC of a whole record that lies in one piece at @bytes. */

@@ -153,7 +153,7 @@ struct cfs_journal {
 	uint64_t claim;         /* what the newest BATCH says to be flushed */
 	uint64_t claim_written; /* the same of the newest one that is written */
 	uint64_t dirty_since_ns;
-	uint64_t incarnation, session;
+	uint64_t incarnation, session, session_before;
 	uint32_t seed;
 	uint64_t batch_start, batch_bytes_max;
 	uint64_t
@@ -247,8 +247,8 @@ int cfs_journal_segment_push(struct cfs_store *s, const struct cfs_journal_segme
 uint64_t cfs_journal_segment_end(const struct cfs_store *s, const struct cfs_journal_segment *seg);
 uint64_t cfs_journal_used_bytes(const struct cfs_store *s);
 void cfs_journal_batch_push(struct cfs_journal *j, uint64_t pos);
-/* Continues the stream after @head, which a batch of @incarnation before us wrote. */
-void cfs_journal_resume(struct cfs_store *s, uint64_t old_incarnation);
+/* Closes the batch that the session before us left open. */
+void cfs_journal_resume(struct cfs_store *s);
 void cfs_journal_writer(void *arg);
 void cfs_store_fail(struct cfs_store *s, int rc);
 

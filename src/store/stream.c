@@ -127,6 +127,12 @@ static bool batch_at(const uint8_t *bytes, uint64_t pos, struct cfs_batch_format
 	       cfs_record_crc(bytes, &rec.h, 0) == rec.h.crc;
 }
 
+static bool batch_follows(const struct cfs_stream_reader *r, const struct cfs_batch_format *b)
+{
+	return !r->has_batch || cfs_from_le64(b->session) == r->session ||
+	       cfs_from_le64(b->session_before) == r->session;
+}
+
 /* What record_decode() says. */
 enum { RECORD_BAD, RECORD_GOOD, RECORD_SKIP };
 
@@ -166,12 +172,11 @@ static CFS_AWAITS int64_t record_decode(struct cfs_stream_reader *r, struct cfs_
 	if (cfs_record_crc(p, &out->h, r->seed) != out->h.crc)
 		return RECORD_BAD;
 	if ((out->h.flags & CFS_RECORD_FLAG_OWN) && out->h.kind == CFS_STORE_RECORD_BATCH) {
-		if (!cfs_stream_batch_decode(out, &b) ||
-		    cfs_from_le64(b.incarnation) < r->incarnation)
+		if (!cfs_stream_batch_decode(out, &b) || !batch_follows(r, &b))
 			return RECORD_BAD;
 		r->incarnation = cfs_from_le64(b.incarnation);
 		r->session = cfs_from_le64(b.session);
-		r->seed = cfs_record_seed(r->incarnation);
+		r->seed = cfs_record_seed(r->session);
 		r->has_batch = true;
 	} else if (!r->has_batch) {
 		return RECORD_BAD;
@@ -231,6 +236,7 @@ CFS_AWAITS int cfs_stream_next(struct cfs_stream_reader *r, struct cfs_stream_re
 		return (int)rc;
 	r->skipped_from = bad;
 	r->skipped_to = r->pos;
+	r->has_batch = false; /* sessions may have been skipped */
 	rc = record_decode(r, out);
 	if (rc != RECORD_GOOD)
 		return rc < 0 ? (int)rc : 0;

@@ -1,0 +1,210 @@
+/*
+ * Crashes of a store on the simulated device, by seeds: at a random device write the process is
+ * killed or the power is cut, then it recovers, is compared with the list of what was placed, and
+ * goes on. With a tail nothing placed is lost; without one, what remains of each shard is a prefix
+ * that has all that a sync returned for.
+ */
+#include "toy.h"
+
+#define LIVES 6u
+#define WORKERS 3u
+#define SERVER_DOMAIN 7u
+
+struct crash {
+	struct toy *t;
+	struct cfs_sim_disk *disk;
+	struct cfs_device *dev;
+	struct cfs_done over;
+	bool is_power, is_over;
+	uint64_t seed, keys, blocks_max;
+};
+
+/* A private stream of random numbers: the store's own dice do not move it. */
+static uint64_t dice(struct crash *c)
+{
+	return cfs_hash_u64(++c->seed * 0x9e3779b97f4a7c15ull);
+}
+
+static void crash_now(void *arg)
+{
+	struct crash *c = arg;
+
+	cfs_domain_abandon(SERVER_DOMAIN);
+	cfs_store_abandon(c->t->store);
+	cfs_device_close(c->dev);
+	if (c->is_power)
+		cfs_sim_disk_power_cut(c->disk);
+	else
+		cfs_sim_disk_kill(c->disk);
+	c->is_over = true;
+	cfs_done_complete(&c->over, 0);
+}
+
+static void worker(void *arg)
+{
+	struct crash *c = arg;
+	struct toy *t = c->t;
+
+	while (!t->is_stopping) {
+		uint32_t shard = (uint32_t)(dice(c) % TOY_SHARDS);
+		uint32_t key = (uint32_t)(dice(c) % c->keys);
+		uint64_t what = dice(c) % 100;
+		int rc;
+
+		if (what < 4) {
+			uint64_t placed[TOY_SHARDS];
+
+			for (uint32_t i = 0; i < TOY_SHARDS; i++)
+				placed[i] = t->shards[i].index;
+			rc = cfs_store_sync(t->store);
+			for (uint32_t i = 0; rc == 0 && i < TOY_SHARDS; i++)
+				t->shards[i].synced = CFS_MAX(t->shards[i].synced, placed[i]);
+		} else if (what < 14) {
+			rc = toy_del(t, shard, key);
+		} else if (what < 17) {
+			rc = cfs_sleep_ns(dice(c) % 3000000);
+		} else {
+			uint32_t blocks = 1 + (uint32_t)(dice(c) % (what < 80 ? 4 : c->blocks_max));
+
+			rc = toy_put(t, shard, key, blocks, dice(c) | 1);
+			if (rc == -ENOSPC)
+				rc = cfs_sleep_ns(1000000);
+		}
+		cfs_assert(rc == 0 || rc == -ECANCELED);
+	}
+}
+
+static void server(void *arg)
+{
+	struct crash *c = arg;
+	struct cfs_store_opts o = { .tail_bytes = 4 << 20,
+				    .cache_bytes = 1 << 20,
+				    .flush_interval_ns = 5000000 };
+	int rc = toy_open(c->t, c->dev, 0, &o);
+
+	cfs_assert(rc == 0);
+	/* Recovery ends with a flush. */
+	for (uint32_t i = 0; i < TOY_SHARDS; i++)
+		c->t->shards[i].synced = c->t->shards[i].index;
+	cfs_store_check(c->t->store);
+	toy_verify(c->t);
+	cfs_assert(cfs_group_start(&c->t->fibers, toy_ticker, c->t) == 0);
+	for (uint32_t i = 0; i < WORKERS; i++)
+		cfs_assert(cfs_group_start(&c->t->fibers, worker, c) == 0);
+}
+
+/* One life, ended at device write @n from now. */
+static CFS_AWAITS void live(struct crash *c, uint64_t n, bool is_power)
+{
+	struct cfs_group g;
+	uint32_t old;
+
+	cfs_group_init(&g);
+	cfs_group_init(&c->t->fibers);
+	cfs_done_init(&c->over);
+	c->is_power = is_power;
+	c->is_over = false;
+	assert_int_equal(cfs_sim_disk_open(c->disk, &c->dev), 0);
+	cfs_sim_disk_at_write(c->disk, cfs_sim_disk_writes(c->disk) + n, crash_now, c);
+	old = cfs_domain_set(SERVER_DOMAIN);
+	assert_int_equal(cfs_group_start(&g, server, c), 0);
+	cfs_domain_set(old);
+	cfs_done_wait_always(&c->over);
+	toy_forget(c->t);
+}
+
+/* Opens once more, compares, closes. @is_tail: nothing may be missing. */
+static CFS_AWAITS void check(struct crash *c, bool is_tail)
+{
+	struct cfs_store_opts o = { .tail_bytes = 4 << 20, .is_read_only = true };
+	struct cfs_store_recovery_ops ops = toy_ops(c->t);
+	struct cfs_store_recovery_shard rs;
+	struct cfs_store *s = NULL;
+	uint64_t last[TOY_SHARDS] = { 0 };
+
+	assert_int_equal(cfs_sim_disk_open(c->disk, &c->dev), 0);
+	assert_int_equal(cfs_store_open(c->dev, 0, &o, &s), 0);
+	c->t->store = s;
+	assert_int_equal(cfs_store_recover_scan(s, &ops), 0);
+	for (uint32_t i = 0; i < cfs_store_recover_shard_count(s); i++) {
+		cfs_store_recover_shard(s, i, &rs);
+		last[rs.shard] = rs.last_index;
+	}
+	for (uint32_t i = 0; i < TOY_SHARDS; i++) {
+		struct toy_shard *sh = &c->t->shards[i];
+
+		if (last[i] > sh->index || last[i] < sh->synced ||
+		    (is_tail && last[i] < sh->index)) {
+			print_error("shard %u: last %lu, placed %lu, synced %lu, tail %d\n", i,
+				    (unsigned long)last[i], (unsigned long)sh->index,
+				    (unsigned long)sh->synced, is_tail);
+			fail();
+		}
+		sh->index = last[i];
+		if (!is_tail)
+			sh->synced = last[i]; /* what a power cut left is there for good */
+	}
+	assert_int_equal(cfs_store_recover_load(s, &ops, UINT64_MAX), 0);
+	toy_verify(c->t);
+	assert_int_equal(cfs_store_close(s), 0);
+	cfs_device_close(c->dev);
+	toy_forget(c->t);
+	if (c->t->findings)
+		print_error("finding: %s\n", c->t->last_finding);
+	assert_int_equal(c->t->findings, 0);
+}
+
+static int run_seed(void *arg)
+{
+	uint64_t seed = *(const uint64_t *)arg;
+	struct cfs_sim_disk_opts d = { .size_bytes = 64 << 20,
+				       .latency_min_ns = 10000,
+				       .latency_max_ns = 200000 };
+	const uint8_t uuid[16] = { 1, 2, 3 };
+	struct crash c = { .t = toy_create(), .seed = seed << 32 };
+
+	c.keys = 4 + dice(&c) % (TOY_KEYS - 4);
+	c.blocks_max = dice(&c) % 2 ? 16 : TOY_BLOCKS_MAX;
+	assert_int_equal(cfs_sim_disk_create(&d, &c.disk), 0);
+	assert_int_equal(cfs_sim_disk_mkfs(c.disk, 1, TOY_SHARDS, uuid, uuid), 0);
+	for (uint32_t life = 0; life < LIVES; life++) {
+		bool is_power = dice(&c) % 2;
+		/* Often in the middle of recovery, too. */
+		uint64_t n = 1 + dice(&c) % (dice(&c) % 3 ? 600 : 6);
+
+		live(&c, n, is_power);
+		if (getenv("TOY_VERBOSE"))
+			print_message("life %u: %s after %lu writes, index %lu\n", life,
+				      is_power ? "power" : "kill", (unsigned long)n,
+				      (unsigned long)c.t->shards[0].index);
+		check(&c, !is_power);
+	}
+	cfs_sim_disk_destroy(c.disk);
+	toy_destroy(c.t);
+	return 0;
+}
+
+static void survives_seeds(void **state)
+{
+	const char *full = getenv("CFS_COUNTS"), *one = getenv("CFS_SEED");
+	uint64_t first = one ? strtoull(one, NULL, 0) : 1;
+	uint64_t count = one ? 1 : full && strcmp(full, "full") == 0 ? 2000 : 200;
+
+	(void)state;
+	for (uint64_t seed = first; seed < first + count; seed++) {
+		struct cfs_runtime_opts o = { .is_sim = true, .sim_seed = seed };
+
+		if (getenv("TOY_VERBOSE"))
+			print_message("seed %lu\n", (unsigned long)seed);
+		assert_int_equal(cfs_test_run(&o, run_seed, &seed), 0);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(survives_seeds),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
