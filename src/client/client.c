@@ -26,8 +26,11 @@ static int take_opts(struct cfs_client *c, const struct cfs_client_opts *opts)
 static int endpoint_open(struct cfs_client *c, const struct cfs_client_opts *opts, char *err_out,
 			 uint32_t err_bytes)
 {
+	const char *own = opts->endpoint;
 	const struct cfs_net_opts net = {
-		.addr = c->addrs[0],
+		.addr = own         ? own
+			: opts->sim ? "sim:client/0"
+				    : c->addrs[0],
 		.sim = opts->sim,
 		.is_client = true,
 	};

@@ -34,6 +34,8 @@ struct cfs_client_opts {
 						    "tcp:HOST:PORT", ... */
 	uint32_t addr_count;
 	struct cfs_net_sim *sim; /* for "sim:" */
+	const char *endpoint; /* our own address; NULL: "sim:client/0" in a simulation, else of the
+			       * kind of the first server's */
 	uint64_t wait_ns; /* how long an operation waits for a server that is away; 0: for ever */
 	uint64_t
 		connect_ns; /* how long the first connection is tried; 0: as long as wait_ns says */

@@ -126,6 +126,7 @@ struct created {
 	uint64_t ino;
 	uint32_t mode;
 	bool has_attr;
+	bool is_new; /* a record was made, so the server has opened it if asked to */
 };
 
 static int create_once(struct cfs_client_op *op, uint64_t dir, struct cfs_client_name name,
@@ -154,6 +155,7 @@ static int create_once(struct cfs_client_op *op, uint64_t dir, struct cfs_client
 	if (!cfs_msg_is_set(&reply.msg, ino))
 		return -EIO;
 	made->ino = reply.msg.ino;
+	made->is_new = cfs_msg_is_set(&reply.msg, index);
 	made->has_attr = cfs_msg_is_set(&reply.msg, attr);
 	if (made->has_attr) {
 		rc = cfs_client_reply_attr(&reply, attr_out);
@@ -172,35 +174,17 @@ static int create_type_check(uint32_t mode)
 	return S_ISREG(mode) ? 0 : -ESTALE;
 }
 
-static int truncate_to_zero(struct cfs_client_op *op, uint64_t ino, uint32_t flags,
-			    struct cfs_attr *attr_out)
-{
-	const struct cfs_client_setattr set = {
-		.valid = CFS_SET_SIZE | (flags & CFS_F_KILLPRIV ? CFS_SET_KILLPRIV : 0),
-		.size = 0,
-	};
-
-	return cfs_client_setattr(op, ino, &set, attr_out);
-}
-
-/* The server opened it with the CREATE; here its hints begin, and a file that was there is
- * truncated. */
-static int create_opened(struct cfs_client_op *op, const struct cfs_client_create *how,
-			 struct cfs_attr *attr_out)
+/* The server opened it with the CREATE; here its hints begin. */
+static int create_opened(struct cfs_client_op *op, const struct cfs_attr *attr)
 {
 	struct cfs_client_file *f;
-	int rc = cfs_client_file_get(op->client, attr_out->ino, &f);
+	int rc = cfs_client_file_get(op->client, attr->ino, &f);
 
 	if (rc < 0)
 		return rc;
 	f->opens++;
-	cfs_client_file_learn(f, attr_out->size, attr_out->cut, attr_out->seed);
-	if ((how->flags & CFS_F_TRUNC) && attr_out->size > 0) {
-		rc = truncate_to_zero(op, attr_out->ino, how->flags, attr_out);
-		if (rc < 0)
-			cfs_client_release(op, attr_out->ino);
-	}
-	return rc;
+	cfs_client_file_learn(f, attr->size, attr->cut, attr->seed);
+	return 0;
 }
 
 int cfs_client_create(struct cfs_client_op *op, uint64_t dir, struct cfs_client_name name,
@@ -217,16 +201,18 @@ int cfs_client_create(struct cfs_client_op *op, uint64_t dir, struct cfs_client_
 		rc = create_once(op, dir, name, how, &made, attr_out);
 		if (rc < 0)
 			return rc;
-		if (is_reg && (rc = create_type_check(made.mode)) < 0)
+		if (made.is_new && made.has_attr)
+			return how->flags & CFS_F_OPEN ? create_opened(op, attr_out) : 0;
+		if (made.is_new)
+			return -EIO;
+		rc = is_reg ? create_type_check(made.mode) : 0;
+		if (rc < 0)
 			return rc;
-		if (made.has_attr)
-			return how->flags & CFS_F_OPEN ? create_opened(op, how, attr_out) : 0;
-		/* It existed, with its inode elsewhere. */
 		if (how->flags & CFS_F_OPEN)
 			rc = cfs_client_file_open(op, made.ino,
 						  how->flags & (CFS_F_TRUNC | CFS_F_KILLPRIV),
 						  attr_out);
-		else
+		else if (!made.has_attr)
 			rc = cfs_client_getattr(op, made.ino, attr_out);
 		if (rc != -ESTALE && rc != -ENOENT)
 			return rc;

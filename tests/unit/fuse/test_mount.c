@@ -561,7 +561,7 @@ static int attributes(void)
 
 static int stats(void)
 {
-	char text[32768];
+	static char text[32768];
 	ssize_t n = getxattr(dir, "claudefs.stats", text, sizeof(text) - 1);
 
 	CHECK(n > 0);

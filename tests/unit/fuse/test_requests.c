@@ -122,7 +122,7 @@ static ssize_t receive(struct wire *w, struct fuse_out_header *h, void *out, siz
 static int ask(struct wire *w, uint32_t opcode, uint64_t nodeid, const void *args,
 	       size_t args_bytes, void *out, size_t cap)
 {
-	uint8_t bytes[16384];
+	static uint8_t bytes[16384];
 	struct fuse_in_header in = {
 		.len = (uint32_t)(sizeof(in) + args_bytes),
 		.opcode = opcode,
@@ -216,7 +216,7 @@ CFS_TEST_FIBER(arguments_reach_handlers)
 		struct fuse_rename2_in in;
 		char names[8];
 	} rename2 = { .in = { .newdir = 9, .flags = 2 }, .names = "from\0to" };
-	uint8_t write_bytes[sizeof(struct fuse_write_in) + 9000];
+	static uint8_t write_bytes[sizeof(struct fuse_write_in) + 9000];
 	struct fuse_write_in *write_in = (void *)write_bytes;
 	struct fuse_write_out write_out;
 
@@ -287,7 +287,7 @@ CFS_TEST_FIBER(malformed_requests_get_errors)
 
 CFS_TEST_FIBER(garbage_does_no_harm)
 {
-	uint8_t bytes[512], out[4096];
+	static uint8_t bytes[512], out[4096];
 	struct fuse_out_header h;
 	struct fuse_getattr_in in = { 0 };
 	struct fuse_in_header head;
