@@ -217,8 +217,9 @@ static int sim_open(struct cfs_net *net, const struct cfs_net_opts *opts, char *
 			net->addr);
 		return -EINVAL;
 	}
+	/* A name that no node's is a prefix of. */
 	if (opts->is_client)
-		(void)snprintf(net->addr + strlen(net->addr), 16, "#%u", opts->sim->clients++);
+		(void)snprintf(net->addr, ADDR_BYTES, "sim:client#%u", opts->sim->clients++);
 	if (ep_find(opts->sim, net->addr)) {
 		net_say(err_out, err_bytes, "%s: somebody listens there; give another name",
 			net->addr);
@@ -398,8 +399,8 @@ static int rma_copy(const struct cfs_net_call *c, bool is_write, uint64_t off_by
 	return 0;
 }
 
-static int sim_rma(struct cfs_net_call *c, bool is_write, uint64_t off_bytes, void *buf,
-		   uint32_t len_bytes)
+static CFS_AWAITS int sim_rma(struct cfs_net_call *c, bool is_write, uint64_t off_bytes, void *buf,
+			      uint32_t len_bytes)
 {
 	const struct sim_ep *ep = c->net->transport;
 	struct cfs_timer timer = { 0 };
