@@ -704,7 +704,7 @@ static int apply_zero(struct cfs_chunk_table *t, const struct cfs_data_change *d
 static int apply_trim(struct cfs_chunk_table *t, const struct cfs_data_change *d)
 {
 	struct cfs_file_chunks *f = file_get(t, d->ino);
-	uint64_t first = d->size_bytes / CFS_CHUNK_BYTES;
+	uint64_t border = d->size_bytes / CFS_CHUNK_BYTES, next = border;
 	uint32_t in = (uint32_t)(d->size_bytes % CFS_CHUNK_BYTES);
 	struct cfs_chunk *c;
 	int rc = 0;
@@ -713,10 +713,10 @@ static int apply_trim(struct cfs_chunk_table *t, const struct cfs_data_change *d
 		return -ENOMEM;
 	/* First the cut: a file without chunks stays for its sake. */
 	f->cut = CFS_MAX(f->cut, d->cut);
-	while (rc == 0 && first <= UINT32_MAX && (c = cfs_chunk_from(f, (uint32_t)first))) {
-		uint32_t off = c->chunk == first ? in : 0;
+	while (rc == 0 && next <= UINT32_MAX && (c = cfs_chunk_from(f, (uint32_t)next))) {
+		uint32_t off = c->chunk == border ? in : 0;
 
-		first = (uint64_t)c->chunk + 1;
+		next = (uint64_t)c->chunk + 1;
 		rc = chunk_zero(t, c, off, CFS_CHUNK_BYTES - off);
 		if (rc == 0)
 			chunk_changed(t, c);
