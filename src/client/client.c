@@ -114,6 +114,8 @@ int cfs_client_open(const struct cfs_client_opts *opts, struct cfs_client **out,
 				 "status %s)",
 				 c->addrs[0], cfs_err_text(rc), c->addrs[0]);
 	}
+	if (rc == 0)
+		rc = cfs_group_start(&c->fibers, cfs_client_keep_alive, c);
 	if (rc < 0) {
 		client_destroy(c);
 		return rc;

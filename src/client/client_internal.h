@@ -13,6 +13,7 @@
 #define CFS_CLIENT_BACKOFF_MIN_NS (1000ull * 1000)
 #define CFS_CLIENT_BACKOFF_MAX_NS (500ull * 1000 * 1000)
 #define CFS_CLIENT_HELLO_NS (2000ull * 1000 * 1000) /* one try to connect */
+#define CFS_CLIENT_PING_NS (5000ull * 1000 * 1000)
 #define CFS_CLIENT_CUT_TRIES 64u /* a file truncated more often during one call is an error */
 #define CFS_CLIENT_WALK_TRIES 8u /* a name that changes its inode under a lookup */
 #define CFS_CLIENT_CRC_TRIES 2u
@@ -103,6 +104,8 @@ CFS_AWAITS int cfs_client_connect_once(struct cfs_client *c);
 CFS_AWAITS int cfs_client_wait_map(struct cfs_client_op *op, uint64_t gen, uint64_t give_up_ns);
 /* Waits until @until_ns. 0; -EINTR; -ETIMEDOUT: the fiber's own deadline passed; -ECANCELED. */
 CFS_AWAITS int cfs_client_op_sleep(struct cfs_client_op *op, uint64_t until_ns);
+/* Fiber: tells every core now and then that the session lives. */
+CFS_AWAITS void cfs_client_keep_alive(void *client);
 void cfs_client_peer_put(struct cfs_client_peer *p);
 CFS_AWAITS void cfs_client_peers_close(struct cfs_client *c, bool is_all);
 void cfs_client_map_fini(struct cfs_client *c);

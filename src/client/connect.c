@@ -233,6 +233,54 @@ static void connector(void *arg)
 	wake_waiters(c);
 }
 
+static int connector_start(struct cfs_client *c)
+{
+	int rc = c->is_connecting ? 0 : cfs_group_start(&c->fibers, connector, c);
+
+	if (rc == 0)
+		c->is_connecting = true;
+	return rc;
+}
+
+static int ping(struct cfs_client *c, struct cfs_client_peer *peer)
+{
+	struct cfs_net_reply reply = { 0 };
+	struct cfs_msg req;
+	uint64_t deadline;
+	int rc;
+
+	cfs_client_request(&req, CFS_OP_PING, 0);
+	req.has = 0;
+	cfs_msg_set(&req, session, c->session);
+	req.sess = c->session;
+	req.hlc = c->hlc;
+	deadline = cfs_deadline_narrow(cfs_now_ns() + CFS_CLIENT_HELLO_NS);
+	rc = cfs_net_call(peer->net, &req, &reply);
+	cfs_deadline_restore(deadline);
+	if (rc == 0)
+		cfs_net_reply_fini(&reply);
+	return rc;
+}
+
+/* Each core of a node ends a session that it has not heard of for a minute. */
+void cfs_client_keep_alive(void *arg)
+{
+	struct cfs_client *c = arg;
+
+	while (cfs_sleep_ns(CFS_CLIENT_PING_NS) == 0) {
+		for (uint32_t i = 0; !c->is_connecting && i < c->map.cores; i++) {
+			struct cfs_client_peer *peer = c->core_peer[i];
+			int rc;
+
+			peer->refs++;
+			rc = ping(c, peer);
+			cfs_client_peer_put(peer);
+			if (rc == -CFS_EDISCONNECTED && connector_start(c) < 0)
+				break;
+		}
+	}
+}
+
 /* One wait on the op's queue, ended by a wake-up, @until_ns, the fiber's deadline, or cancellation.
  */
 static int op_wait(struct cfs_client_op *op, uint64_t until_ns)
@@ -273,12 +321,9 @@ int cfs_client_wait_map(struct cfs_client_op *op, uint64_t gen, uint64_t give_up
 			rc = -ECANCELED;
 			break;
 		}
-		if (!c->is_connecting) {
-			rc = cfs_group_start(&c->fibers, connector, c);
-			if (rc < 0)
-				break;
-			c->is_connecting = true;
-		}
+		rc = connector_start(c);
+		if (rc < 0)
+			break;
 		rc = op_wait(op, give_up_ns);
 	}
 	cfs_list_remove(&w.link);
