@@ -553,7 +553,7 @@ static void timer_arm(struct fabric *f)
 
 /* --- life --- */
 
-static void fabric_free(struct fabric *f)
+static CFS_AWAITS void fabric_free(struct fabric *f)
 {
 	if (!f)
 		return;
@@ -565,8 +565,8 @@ static void fabric_free(struct fabric *f)
 	free(f);
 }
 
-static int fabric_open(struct cfs_net *net, const struct cfs_net_opts *opts, char *err_out,
-		       uint32_t err_bytes)
+static CFS_AWAITS int fabric_open(struct cfs_net *net, const struct cfs_net_opts *opts,
+				  char *err_out, uint32_t err_bytes)
 {
 	struct fabric *f = calloc(1, sizeof(*f));
 	const char *what;
@@ -609,7 +609,7 @@ static int fabric_open(struct cfs_net *net, const struct cfs_net_opts *opts, cha
 }
 
 /* After that no handler waits for RMA: what is under way has failed. */
-static void fabric_shutdown(struct cfs_net *net)
+static CFS_AWAITS void fabric_shutdown(struct cfs_net *net)
 {
 	struct fabric *f = fabric_of(net);
 
@@ -630,7 +630,7 @@ static bool links_are_quiet(const struct fabric *f)
 	return f->queued == 0;
 }
 
-static void fabric_close(struct cfs_net *net)
+static CFS_AWAITS void fabric_close(struct cfs_net *net)
 {
 	struct fabric *f = fabric_of(net);
 	uint64_t due_ns = cfs_now_ns() + DRAIN_NS;
