@@ -317,7 +317,7 @@ CFS_TEST_SIM(targets_and_devices)
 	struct harness *h = start(&one);
 	struct cfs_msg m = { .op = CFS_OP_READLINK };
 	struct cfs_net_reply r;
-	char target[CFS_PATH_BYTES_MAX + 2];
+	static char target[CFS_PATH_BYTES_MAX + 2];
 	uint64_t l, p;
 
 	memset(target, 't', sizeof(target));

@@ -1,4 +1,150 @@
+/* Extended attributes: flags, limits, and that they survive a checkpoint. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "harness.h"
+#include "lib/test_fiber.h"
+
+static const struct harness_opts one = { .shards = 1, .stores = 1 };
+
+/* Starts with a file. */
+static CFS_AWAITS struct harness *start(uint64_t *ino)
+{
+	struct harness *h = malloc(sizeof(*h));
+
+	assert_non_null(h);
+	harness_init(h, &one);
+	assert_int_equal(hs_create(h, HARNESS_ROOT, "f", 0644, CFS_F_EXCL, ino), 0);
+	return h;
+}
+
+static CFS_AWAITS void finish(struct harness *h)
+{
+	assert_int_equal(harness_check(h), 0);
+	harness_fini(h);
+	free(h);
+}
+
+static CFS_AWAITS int list(struct harness *h, uint64_t ino, char *out, uint32_t cap)
+{
+	struct cfs_msg m = { .op = CFS_OP_LISTXATTR };
+	struct cfs_net_reply r;
+	int rc;
+
+	cfs_msg_set(&m, ino, ino);
+	cfs_msg_set(&m, len, cap);
+	rc = harness_call(h, &m, &r);
+	if (rc == 0) {
+		if (cfs_msg_is_set(&r.msg, data) && r.msg.data.len)
+			memcpy(out, r.msg.data.p, r.msg.data.len);
+		rc = (int)r.msg.len;
+	}
+	cfs_net_reply_fini(&r);
+	return rc;
+}
+
+static CFS_AWAITS int drop(struct harness *h, uint64_t ino, const char *name)
+{
+	struct cfs_msg m = { .op = CFS_OP_REMOVEXATTR };
+	struct cfs_net_reply r;
+	int rc;
+
+	cfs_msg_set(&m, ino, ino);
+	cfs_msg_set_bytes(&m, name, (const uint8_t *)name, (uint32_t)strlen(name));
+	rc = harness_call(h, &m, &r);
+	cfs_net_reply_fini(&r);
+	return rc;
+}
+
+CFS_TEST_SIM(set_get_list_remove)
+{
+	uint64_t f;
+	struct harness *h = start(&f);
+	struct cfs_attr before, after;
+	char buf[64];
+
+	assert_int_equal(hs_getattr(h, f, &before), 0);
+	assert_int_equal(hs_setxattr(h, f, "user.a", "one", 3, 0), 0);
+	assert_int_equal(hs_getattr(h, f, &after), 0);
+	assert_true(after.ctime > before.ctime);
+	assert_int_equal(after.mtime, before.mtime);
+	assert_int_equal(hs_setxattr(h, f, "user.a", "x", 1, CFS_F_XATTR_CREATE), -EEXIST);
+	assert_int_equal(hs_setxattr(h, f, "user.b", "x", 1, CFS_F_XATTR_REPLACE), -ENODATA);
+	assert_int_equal(hs_setxattr(h, f, "user.a", "two!", 4, CFS_F_XATTR_REPLACE), 0);
+	assert_int_equal(hs_setxattr(h, f, "security.selinux", "", 0, 0), 0);
+	assert_int_equal(hs_getxattr(h, f, "user.a", buf, sizeof(buf)), 4);
+	assert_memory_equal(buf, "two!", 4);
+	assert_int_equal(hs_getxattr(h, f, "user.a", buf, 0), 4);
+	assert_int_equal(hs_getxattr(h, f, "user.a", buf, 3), -ERANGE);
+	assert_int_equal(hs_getxattr(h, f, "user.none", buf, 3), -ENODATA);
+	assert_int_equal(hs_getxattr(h, f, "security.selinux", buf, 64), 0);
+	assert_int_equal(list(h, f, buf, 0), 7 + 17);
+	assert_int_equal(list(h, f, buf, 5), -ERANGE);
+	assert_int_equal(list(h, f, buf, sizeof(buf)), 7 + 17);
+	assert_memory_equal(buf, "user.a\0security.selinux", 24);
+	assert_int_equal(drop(h, f, "user.none"), -ENODATA);
+	assert_int_equal(drop(h, f, "user.a"), 0);
+	assert_int_equal(hs_getxattr(h, f, "user.a", buf, 64), -ENODATA);
+	finish(h);
+}
+
+CFS_TEST_SIM(namespaces)
+{
+	uint64_t f;
+	struct harness *h = start(&f);
+
+	assert_int_equal(hs_setxattr(h, f, "trusted.x", "1", 1, 0), 0);
+	assert_int_equal(hs_setxattr(h, f, "system.posix_acl_access", "1", 1, 0), 0);
+	assert_int_equal(hs_setxattr(h, f, "system.other", "1", 1, 0), -EOPNOTSUPP);
+	assert_int_equal(hs_setxattr(h, f, "user.", "1", 1, 0), -EOPNOTSUPP);
+	assert_int_equal(hs_setxattr(h, f, "nothing", "1", 1, 0), -EOPNOTSUPP);
+	finish(h);
+}
+
+CFS_TEST_SIM(limits_and_checkpoint)
+{
+	uint64_t f;
+	struct harness *h = start(&f);
+	const uint32_t most = CFS_XATTR_BYTES_MAX;
+	char *value = malloc(most + 1), *got = malloc(most);
+
+	assert_non_null(value);
+	assert_non_null(got);
+	memset(value, 'v', most + 1);
+	assert_int_equal(hs_setxattr(h, f, "user.big", value, most, 0), 0);
+	assert_true(hs_setxattr(h, f, "user.more", value, most + 1, 0) < 0);
+	/* Both together are past what one inode may have, by their names. */
+	assert_int_equal(hs_setxattr(h, f, "user.more", value, most, 0), -ENOSPC);
+	assert_int_equal(hs_setxattr(h, f, "user.more", value, most - 17, 0), 0);
+	assert_int_equal(hs_setxattr(h, f, "user.m", value, 1, 0), -ENOSPC);
+	harness_checkpoint(h);
+	harness_sync(h);
+	harness_stop(h);
+	harness_start(h);
+	assert_int_equal(hs_getxattr(h, f, "user.big", got, most), (int)most);
+	assert_memory_equal(got, value, most);
+	assert_int_equal(hs_getxattr(h, f, "user.more", got, most), (int)most - 17);
+	assert_int_equal(drop(h, f, "user.big"), 0);
+	assert_int_equal(hs_setxattr(h, f, "user.m", value, 1, 0), 0);
+	free(value);
+	free(got);
+	finish(h);
+}
+
 int main(void)
 {
-	return 0;
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(set_get_list_remove),
+		cmocka_unit_test(namespaces),
+		cmocka_unit_test(limits_and_checkpoint),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }
