@@ -770,6 +770,16 @@ void cfs_meta_walk(const struct cfs_meta *m,
 	cfs_tx_walk(m, fn, ctx);
 }
 
+void cfs_meta_sessions(const struct cfs_meta *m, void (*fn)(void *ctx, uint64_t session), void *ctx)
+{
+	cfs_list_for_each(l, &m->tables.inodes) {
+		const struct cfs_inode *i = cfs_list_entry(l, struct cfs_inode, all);
+
+		for (const struct cfs_open *o = i->is_gone ? NULL : i->opens; o; o = o->next)
+			fn(ctx, o->session);
+	}
+}
+
 void cfs_meta_stats(const struct cfs_meta *m, struct cfs_meta_stats *out)
 {
 	*out = m->stats;

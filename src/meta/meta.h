@@ -33,6 +33,11 @@ struct cfs_meta_stats {
 /* Walks all inodes: for tests and reports. */
 void cfs_meta_stats(const struct cfs_meta *m, struct cfs_meta_stats *out);
 
+/* Every session that has something open, as often as it has: after a load nobody else knows them.
+ */
+void cfs_meta_sessions(const struct cfs_meta *m, void (*fn)(void *ctx, uint64_t session),
+		       void *ctx);
+
 /*
  * Facts for a check over all shards: every inode, every dentry, every prepared transaction and kept
  * decision, in no order. Shards must be quiet meanwhile. A dentry's fact has dir and name, an
@@ -58,5 +63,13 @@ struct cfs_meta_fact {
 };
 void cfs_meta_walk(const struct cfs_meta *m,
 		   void (*fn)(void *ctx, const struct cfs_meta_fact *fact), void *ctx);
+
+/*
+ * For such a check, of shards that were loaded and never served: what is prepared here and was
+ * decided takes place, in memory only, as the next start will have it. @coordinator gives the part
+ * of a shard. 0; -CFS_EBAD_FORMAT; -ENOMEM.
+ */
+int cfs_meta_resolve(struct cfs_meta *m, struct cfs_meta *(*coordinator)(void *ctx, uint64_t shard),
+		     void *ctx);
 
 #endif

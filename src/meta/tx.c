@@ -934,6 +934,43 @@ void cfs_tx_walk(const struct cfs_meta *m, void (*fn)(void *ctx, const struct cf
 	cfs_tx_walk_tries(m, fn, ctx);
 }
 
+static int prepared_take_place(struct cfs_meta *m, struct cfs_tx_prepared *p)
+{
+	CFS_CLEANUP(cfs_free_p) uint8_t *buf = malloc(CFS_TX_RESULTS_BYTES_MAX * 2);
+	struct cfs_items it;
+	int rc;
+
+	if (!buf)
+		return -ENOMEM;
+	cfs_items_init(&it, buf, CFS_TX_RESULTS_BYTES_MAX * 2);
+	memcpy(it.buf, p->results, p->result_bytes);
+	it.len_bytes = p->result_bytes;
+	rc = cfs_tx_results_removals(m, p->results, p->result_bytes, &it);
+	if (rc == 0)
+		rc = cfs_shard_apply_items(m->shard, it.buf, it.len_bytes, &p->at, true);
+	if (rc == 0)
+		prepared_end(p);
+	return rc;
+}
+
+int cfs_meta_resolve(struct cfs_meta *m, struct cfs_meta *(*coordinator)(void *ctx, uint64_t shard),
+		     void *ctx)
+{
+	for (uint32_t b = 0; b < CFS_TX_BUCKETS; b++) {
+		cfs_list_for_each_safe(l, next, &m->tx->prepared[b]) {
+			struct cfs_tx_prepared *p = cfs_list_entry(l, struct cfs_tx_prepared, link);
+			struct cfs_meta *c = coordinator(ctx, p->number.shard);
+			int rc = 0;
+
+			if (p->is_placed && c && cfs_tx_is_decided(c, &p->number))
+				rc = prepared_take_place(m, p);
+			if (rc < 0)
+				return rc;
+		}
+	}
+	return 0;
+}
+
 void cfs_tx_check(const struct cfs_meta *m, void (*report)(void *ctx, const char *what), void *ctx)
 {
 	struct cfs_tx_table *t = m->tx;

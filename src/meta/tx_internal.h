@@ -114,6 +114,7 @@ int cfs_tx_resume_tries(struct cfs_meta *m);
 CFS_AWAITS int cfs_tx_checkpoint_tries(struct cfs_meta *m, struct cfs_checkpoint *c);
 void cfs_tx_walk_tries(const struct cfs_meta *m,
 		       void (*fn)(void *ctx, const struct cfs_meta_fact *fact), void *ctx);
+bool cfs_tx_is_decided(const struct cfs_meta *m, const struct cfs_tx_number *n);
 void cfs_tx_tries_fini(struct cfs_meta *m);
 
 #endif

@@ -776,6 +776,13 @@ CFS_AWAITS int cfs_tx_checkpoint_tries(struct cfs_meta *m, struct cfs_checkpoint
 	return rc;
 }
 
+bool cfs_tx_is_decided(const struct cfs_meta *m, const struct cfs_tx_number *n)
+{
+	const struct cfs_tx_try *y = try_find(m->tx, n);
+
+	return y && y->state == CFS_TX_DECIDED;
+}
+
 void cfs_tx_walk_tries(const struct cfs_meta *m,
 		       void (*fn)(void *ctx, const struct cfs_meta_fact *fact), void *ctx)
 {
