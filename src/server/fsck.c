@@ -351,10 +351,33 @@ static void report(void *ctx, const char *what)
 	finding(ctx, "%s", what);
 }
 
+static struct cfs_meta *coordinator_of(void *ctx, uint64_t shard)
+{
+	const struct fsck *f = ctx;
+
+	return shard < f->node->shards ? cfs_meta_of(f->node->core[0].shards[shard]) : NULL;
+}
+
+/* A transaction that was decided may have reached some of its shards only: that is no damage. */
+static void resolve(struct fsck *f)
+{
+	struct node_core *c = &f->node->core[0];
+
+	for (uint32_t i = 0; i < f->node->shards; i++) {
+		int rc = cfs_meta_resolve(cfs_meta_of(c->shards[i]), coordinator_of, f);
+
+		if (rc == -ENOMEM)
+			f->rc = rc;
+		else if (rc < 0)
+			finding(f, "shard %u: a decided transaction: %s", i, cfs_err_text(rc));
+	}
+}
+
 static void check_tables(struct fsck *f)
 {
 	struct node_core *c = &f->node->core[0];
 
+	resolve(f);
 	for (uint32_t i = 0; i < f->node->shards; i++) {
 		struct cfs_shard *sh = c->shards[i];
 

@@ -189,8 +189,11 @@ static CFS_AWAITS int core_resume(void *arg)
 			if (rc < 0)
 				return rc;
 		}
-		if (sh)
-			sh->is_serving = true;
+		if (!sh)
+			continue;
+		/* Those that do not come back end like those that fell silent. */
+		cfs_meta_sessions(cfs_meta_of(sh), cfs_node_session_heard, c);
+		sh->is_serving = true;
 	}
 	return 0;
 }

@@ -93,6 +93,7 @@ static inline uint32_t node_core_of(const struct cfs_node *n, uint32_t shard)
 
 /* node_serve.c: calls that come in. */
 CFS_AWAITS void cfs_node_handle(void *endpoint, struct cfs_net_call *call);
+void cfs_node_session_heard(void *core, uint64_t id);
 CFS_AWAITS void cfs_node_sessions_run(void *core); /* fiber: ends sessions that fell silent */
 void cfs_node_sessions_fini(struct node_core *c);
 

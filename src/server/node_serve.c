@@ -33,8 +33,9 @@ static struct node_session *session_find(struct node_core *c, uint64_t id)
 
 /* Notes that @id was heard; an unknown one is known from now on. Out of memory: it is noted next
  * time. */
-static void session_heard(struct node_core *c, uint64_t id)
+void cfs_node_session_heard(void *core, uint64_t id)
 {
+	struct node_core *c = core;
 	struct node_session *s;
 
 	if (id == 0)
@@ -389,7 +390,7 @@ static CFS_AWAITS void node_op(struct node_endpoint *ep, struct cfs_net_call *ca
 
 	switch (req->op) {
 	case CFS_OP_HELLO:
-		session_heard(c, req->session);
+		cfs_node_session_heard(c, req->session);
 		cfs_msg_set(&reply, session, req->session);
 		rc = reply_map(ep, &reply, &buf);
 		break;
@@ -398,7 +399,7 @@ static CFS_AWAITS void node_op(struct node_endpoint *ep, struct cfs_net_call *ca
 		break;
 	case CFS_OP_PING:
 		if (cfs_msg_is_set(req, session))
-			session_heard(c, req->session);
+			cfs_node_session_heard(c, req->session);
 		break;
 	case CFS_OP_BYE:
 		session_end(c->node, req->session);
