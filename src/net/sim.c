@@ -217,9 +217,8 @@ static int sim_open(struct cfs_net *net, const struct cfs_net_opts *opts, char *
 			net->addr);
 		return -EINVAL;
 	}
-	/* A name that no node's is a prefix of. */
 	if (opts->is_client)
-		(void)snprintf(net->addr, ADDR_BYTES, "sim:client#%u", opts->sim->clients++);
+		(void)snprintf(net->addr + strlen(net->addr), 16, "#%u", opts->sim->clients++);
 	if (ep_find(opts->sim, net->addr)) {
 		net_say(err_out, err_bytes, "%s: somebody listens there; give another name",
 			net->addr);
