@@ -159,21 +159,25 @@ void cfs_cleaner(void *arg)
 	while (!s->is_stopping && s->failed == 0) {
 		uint32_t coming = cfs_space_available(s) + s->space.dead_count;
 		bool is_urgent = cfs_reserve_wants_zones(s);
+		/* Once round without room for him who waits: what is moved takes as much as it frees. */
+		bool is_futile = is_urgent && s->futile > s->info.zones && s->space.dead_count == 0;
 		struct cfs_segment *seg = NULL;
 		int rc;
 
 		is_cleaning = is_urgent || coming < (is_cleaning ? 2 * low : low);
 		/* What is dead already comes with the next tick. */
-		if (is_cleaning && !(is_urgent && s->space.dead_count > CFS_FLOOR_ZONES))
+		if (is_cleaning && !is_futile && !(is_urgent && s->space.dead_count > CFS_FLOOR_ZONES))
 			seg = pick(s, is_urgent);
 		if (!seg) {
-			if (is_urgent && !may_come(s)) {
+			if (is_urgent && (is_futile || !may_come(s))) {
+				s->futile = 0;
 				s->is_cleaner_stuck = true;
 				cfs_reserve_pump(s);
 			}
 			wait_kick(s, cfs_reserve_wants_zones(s));
 			continue;
 		}
+		s->futile = is_urgent ? s->futile + 1 : 0;
 		rc = clean(s, seg);
 		if (rc < 0 && !s->is_stopping)
 			wait_kick(s, true);

@@ -100,6 +100,7 @@ uint64_t cfs_sim_disk_flushes(const struct cfs_sim_disk *d);
 void cfs_sim_disk_at_write(struct cfs_sim_disk *d, uint64_t n, void (*fn)(void *arg), void *arg);
 /* Faults: the next read or write that touches @off_bytes gives -EIO; a stored byte is flipped. */
 void cfs_sim_disk_fail_at(struct cfs_sim_disk *d, uint64_t off_bytes, int is_write);
+void cfs_sim_disk_fail_clear(struct cfs_sim_disk *d); /* faults that have not hit yet never do */
 void cfs_sim_disk_flip(struct cfs_sim_disk *d, uint64_t off_bytes, uint8_t mask);
 uint64_t cfs_sim_disk_bytes(const struct cfs_sim_disk *d);
 /* The stored bytes as they are now, for comparison and for hashes. Valid until the next write. */

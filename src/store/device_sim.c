@@ -417,6 +417,11 @@ void cfs_sim_disk_fail_at(struct cfs_sim_disk *d, uint64_t off_bytes, int is_wri
 	}
 }
 
+void cfs_sim_disk_fail_clear(struct cfs_sim_disk *d)
+{
+	memset(d->faults, 0, sizeof(d->faults));
+}
+
 void cfs_sim_disk_flip(struct cfs_sim_disk *d, uint64_t off_bytes, uint8_t mask)
 {
 	cfs_assert(off_bytes < d->opts.size_bytes);

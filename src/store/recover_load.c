@@ -25,6 +25,8 @@ static CFS_AWAITS int ckpt_take(struct cfs_store *s, struct cfs_recovery *r,
 		rc = cfs_ckpt_load(s, out, root->shard, NULL);
 	if (rc < 0) {
 		cfs_ckpt_fini(out);
+		if (is_doubtful)
+			return rc; /* the power went before it was flushed */
 		cfs_recover_say(r, "shard %u: checkpoint of record %" PRIu64 " cannot be read: %s",
 				root->shard, root->begin_index, cfs_err_text(rc));
 	}

@@ -111,8 +111,11 @@ static bool pump_list(struct cfs_store *s, struct cfs_list *list)
 
 		if (rc == -EAGAIN)
 			return false;
-		if (rc == 0)
+		if (rc == 0) {
 			take(s, &w->need);
+			if (w->need.alloc_blocks > 0 && !w->need.is_freeing)
+				s->futile = 0;
+		}
 		cfs_list_remove(&w->link);
 		cfs_done_complete(&w->done, rc);
 	}
