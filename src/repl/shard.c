@@ -506,6 +506,18 @@ CFS_AWAITS void cfs_shard_session_end(struct cfs_shard *sh, uint64_t session)
 	cfs_shard_unreserve(sh, sizeof(h) + sizeof(struct cfs_item_header), true);
 }
 
+void cfs_shard_sessions(const struct cfs_shard *sh, void (*fn)(void *ctx, uint64_t session),
+			void *ctx)
+{
+	const struct cfs_answer *e;
+	uint64_t session = 0, seq = 0, floor;
+
+	while (cfs_answers_next(sh->answers, &session, &seq, &floor, &e)) {
+		fn(ctx, session);
+		seq = UINT64_MAX; /* on to the next session */
+	}
+}
+
 void cfs_shard_check(struct cfs_shard *sh, void (*report)(void *ctx, const char *what), void *ctx)
 {
 	for (uint32_t i = 0; i < CFS_SHARD_PARTS; i++)

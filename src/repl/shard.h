@@ -200,6 +200,9 @@ CFS_AWAITS void cfs_shard_serve(struct cfs_shard *sh, struct cfs_net_call *call)
 CFS_AWAITS void cfs_shard_serve_local(struct cfs_shard *sh, struct cfs_shard_request *rq);
 /* A session has ended: the parts drop what it held, its answers go. */
 CFS_AWAITS void cfs_shard_session_end(struct cfs_shard *sh, uint64_t session);
+/* Every session that an answer is kept for, once: after a load nobody else knows them. */
+void cfs_shard_sessions(const struct cfs_shard *sh, void (*fn)(void *ctx, uint64_t session),
+			void *ctx);
 /* Checks invariants of all tables. */
 void cfs_shard_check(struct cfs_shard *sh, void (*report)(void *ctx, const char *what), void *ctx);
 

@@ -193,6 +193,7 @@ static CFS_AWAITS int core_resume(void *arg)
 			continue;
 		/* Those that do not come back end like those that fell silent. */
 		cfs_meta_sessions(cfs_meta_of(sh), cfs_node_session_heard, c);
+		cfs_shard_sessions(sh, cfs_node_session_heard, c);
 		sh->is_serving = true;
 	}
 	return 0;

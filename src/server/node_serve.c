@@ -67,12 +67,8 @@ static CFS_AWAITS int session_end_here(void *arg)
 		free(s);
 	}
 	for (uint32_t i = 0; i < c->node->shards; i++) {
-		struct cfs_shard *sh = c->shards[i];
-
-		for (uint32_t p = 0; sh && p < CFS_SHARD_PARTS; p++) {
-			if (sh->ops[p]->session_end)
-				sh->ops[p]->session_end(sh->part[p], j->id);
-		}
+		if (c->shards[i])
+			cfs_shard_session_end(c->shards[i], j->id);
 	}
 	return 0;
 }
