@@ -285,6 +285,7 @@ static int parse(int argc, char **argv, struct sim_opts *o)
 int main(int argc, char **argv)
 {
 	struct sim s = { .opts = { .steps = STEPS_DEFAULT, .jobs = 1, .stride = 1 } };
+	bool is_point;
 
 	s.opts.command = argv[0];
 	if (parse(argc, argv, &s.opts) < 0) {
@@ -301,9 +302,13 @@ int main(int argc, char **argv)
 		writes = writes_count(&dry);
 		s.opts.stride = CFS_MAX(1ull, writes / s.opts.points_max);
 	}
+	is_point = s.opts.point != 0;
 	run(&s);
-	if (s.points && sim_points_is_child(&s) && s.opts.stride && sim_points_count(&s))
+	if (s.points && sim_points_is_child(&s)) {
 		sim_points_say(&s);
+		if (!is_point)
+			_exit(0);
+	}
 	printf("seed %" PRIu64 " mode %s: %" PRIu64 " operations, %" PRIu64 " kills, %" PRIu64
 	       " power cuts, %" PRIu64 " crash points\n",
 	       s.opts.seed, mode_names[s.opts.mode], s.ops, s.kills, s.cuts, sim_points_count(&s));

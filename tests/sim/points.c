@@ -63,12 +63,12 @@ static void at_write(void *arg)
 	uint64_t point = ++p->writes;
 	pid_t pid;
 
-	if (s->opts.point ? point == s->opts.point : false) {
+	if (point == s->opts.point) {
 		p->count = 1;
 		die_here(s, point);
 		return;
 	}
-	sim_at_write(s, 1, at_write, s);
+	sim_at_write(s, 2, at_write, s); /* this one has not been counted yet */
 	if (s->opts.point || p->stride == 0 || point % p->stride != 0 || p->count == POINTS_MAX)
 		return;
 	if (p->running >= CFS_MAX(s->opts.jobs, 1u))
@@ -110,7 +110,8 @@ void sim_points_end(struct sim *s)
 
 void sim_points_say(struct sim *s)
 {
-	s->points->traces[s->points->count - 1] = s->trace;
+	if (s->points->traces)
+		s->points->traces[s->points->count - 1] = s->trace;
 }
 
 bool sim_points_is_child(const struct sim *s)
