@@ -711,7 +711,7 @@ static int apply_trim(struct cfs_chunk_table *t, const struct cfs_data_change *d
 
 	if (!f)
 		return -ENOMEM;
-	/* First the cut: a file without chunks stays for its sake. */
+	/* First the cut, never 0: a file without chunks stays for its sake. */
 	f->cut = CFS_MAX(f->cut, d->cut);
 	while (rc == 0 && next <= UINT32_MAX && (c = cfs_chunk_from(f, (uint32_t)next))) {
 		uint32_t off = c->chunk == border ? in : 0;
@@ -721,8 +721,6 @@ static int apply_trim(struct cfs_chunk_table *t, const struct cfs_data_change *d
 		if (rc == 0)
 			chunk_changed(t, c);
 	}
-	if (f->count == 0 && f->cut == 0)
-		file_remove(t, f);
 	return rc;
 }
 

@@ -79,7 +79,7 @@ static int get_trim(const struct cfs_item *item, struct cfs_data_change *c)
 	c->ino = cfs_from_le64(h.ino);
 	c->size_bytes = cfs_from_le64(h.size_bytes);
 	c->cut = cfs_from_le64(h.cut);
-	return 0;
+	return c->cut ? 0 : -CFS_EBAD_FORMAT;
 }
 
 static int get_drop(const struct cfs_item *item, struct cfs_data_change *c)
