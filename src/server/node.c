@@ -321,11 +321,14 @@ static int node_alloc(struct cfs_node *n)
 	n->core = calloc(n->cores, sizeof(*n->core));
 	if (!n->core)
 		return -ENOMEM;
+	/* Tick 0 is stable from the start: what is placed now waits for the first one that ends. */
+	n->tick = 1;
 	for (uint32_t k = 0; k < n->cores; k++) {
 		struct node_core *c = &n->core[k];
 
 		c->node = n;
 		c->id = k;
+		c->tick_now = n->tick;
 		c->shards = calloc(n->shards, sizeof(struct cfs_shard *));
 		c->stores = calloc(n->stores, sizeof(struct cfs_store *));
 		cfs_list_init(&c->pending);
