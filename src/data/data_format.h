@@ -53,7 +53,7 @@ _Static_assert(sizeof(struct cfs_data_zero) == 24, "zero item is 24 bytes");
 struct cfs_data_trim {
 	cfs_le64 ino;
 	cfs_le64 size_bytes; /* of the file */
-	cfs_le64 cut; /* not 0 */
+	cfs_le64 cut;        /* not 0 */
 } CFS_PACKED;
 _Static_assert(sizeof(struct cfs_data_trim) == 24, "trim item is 24 bytes");
 
