@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+#include "base/reactor.h"
 #include "harness.h"
 #include "lib/test_fiber.h"
 
@@ -211,12 +212,124 @@ CFS_TEST_SIM(synced_survives_a_power_cut)
 	}
 }
 
+/* --- several clients --- */
+
+struct client {
+	struct harness *h;
+	const uint64_t *dir;
+	bool *is_over;
+	uint32_t done;
+};
+
+/* Anything anywhere among a few names: what it is told does not matter, what is left does. */
+static CFS_AWAITS void client_run(void *arg)
+{
+	struct client *c = arg;
+	static const char *const names[] = { "a", "b", "c", "d" };
+
+	while (!*c->is_over) {
+		uint64_t from = c->dir[cfs_rand_u64() % DIRS], to = c->dir[cfs_rand_u64() % DIRS];
+		const char *name = names[cfs_rand_u64() % 4], *name2 = names[cfs_rand_u64() % 4];
+		uint64_t ino;
+
+		switch (cfs_rand_u64() % 8) {
+		case 0:
+			hs_create(c->h, from, name, 0644, 0, &ino);
+			break;
+		case 1:
+			hs_mkdir(c->h, from, name, &ino);
+			break;
+		case 2:
+			hs_unlink(c->h, from, name);
+			break;
+		case 3:
+			hs_rmdir(c->h, from, name);
+			break;
+		case 4:
+			if (hs_lookup(c->h, from, name, &ino) == 0)
+				hs_link(c->h, ino, to, name2);
+			break;
+		case 5:
+			if (hs_lookup(c->h, from, name, &ino) == 0)
+				hs_chmod(c->h, ino, 0700 + cfs_rand_u64() % 8);
+			break;
+		default:
+			hs_rename(c->h, from, name, to, name2,
+				  cfs_rand_u64() % 3 ? 0 : CFS_F_EXCHANGE);
+			break;
+		}
+		c->done++;
+	}
+}
+
+static CFS_AWAITS void many(bool is_power_cut, int lives)
+{
+	const struct harness_opts o = { .shards = 8,
+					.stores = 3,
+					.delay_max_ns = 300000,
+					.loss_ppm = 20000,
+					.dup_ppm = 20000,
+					.sync_ppm = 10000 };
+	struct harness *h = malloc(sizeof(*h));
+	struct client c[5];
+	struct cfs_group g;
+	uint64_t dir[DIRS];
+	bool is_over = false;
+	char name[16];
+	uint32_t done = 0;
+
+	assert_non_null(h);
+	harness_init(h, &o);
+	for (int i = 0; i < DIRS; i++) {
+		snprintf(name, sizeof(name), "d%d", i);
+		assert_int_equal(hs_mkdir(h, HARNESS_ROOT, name, &dir[i]), 0);
+	}
+	harness_quiesce(h);
+	harness_sync(h);
+	cfs_group_init(&g);
+	for (int i = 0; i < 5; i++) {
+		c[i] = (struct client){ .h = h, .dir = dir, .is_over = &is_over };
+		assert_int_equal(cfs_group_start(&g, client_run, &c[i]), 0);
+	}
+	for (int life = 0; life < lives; life++) {
+		h->crash_at = h->messages + 50 + cfs_rand_u64() % 500;
+		if (life % 3 == 2)
+			harness_checkpoint(h);
+		harness_wait_crash(h);
+		harness_kill(h, is_power_cut);
+		harness_start(h);
+	}
+	is_over = true;
+	cfs_group_join(&g);
+	harness_quiesce(h);
+	if (harness_check(h))
+		fail_msg("after %d lives", lives);
+	for (int i = 0; i < 5; i++)
+		done += c[i].done;
+	assert_true(done > (uint32_t)lives * 5);
+	harness_fini(h);
+	free(h);
+}
+
+CFS_TEST_SIM(many_clients_and_kills)
+{
+	many(false, 60);
+}
+
+CFS_TEST_SIM(many_clients_and_power_cuts)
+{
+	for (int round = 0; round < 30; round++)
+		many(true, 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(killed_at_every_message),
 		cmocka_unit_test(power_cut_at_every_message),
 		cmocka_unit_test(synced_survives_a_power_cut),
+		cmocka_unit_test(many_clients_and_kills),
+		cmocka_unit_test(many_clients_and_power_cuts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -147,6 +147,81 @@ CFS_TEST_SIM(opposite_renames_over_a_bad_network)
 	opposite(&bad);
 }
 
+struct circler {
+	struct harness *h;
+	uint64_t *dir;
+	int dirs, files, first, failed;
+};
+
+/* Takes its files around all directories; their inodes stay where they were born, a third shard. */
+static CFS_AWAITS void circle_run(void *arg)
+{
+	struct circler *c = arg;
+	char name[16];
+
+	for (int round = 0; round < 2 * c->dirs; round++) {
+		for (int i = 0; i < c->files; i++) {
+			int at = (c->first + round) % c->dirs;
+
+			snprintf(name, sizeof(name), "f%d.%d", c->first, i);
+			c->failed += hs_rename(c->h, c->dir[at], name, c->dir[(at + 1) % c->dirs],
+					       name, 0) != 0;
+		}
+	}
+}
+
+static CFS_AWAITS void circles(const struct harness_opts *o)
+{
+	struct harness *h = start(o);
+	uint64_t dir[4], ino;
+	struct circler c[4];
+	struct cfs_group g;
+	struct cfs_attr a;
+	char name[16];
+
+	for (int i = 0; i < 4; i++) {
+		snprintf(name, sizeof(name), "dir%d", i);
+		assert_int_equal(hs_mkdir(h, HARNESS_ROOT, name, &dir[i]), 0);
+	}
+	cfs_group_init(&g);
+	for (int k = 0; k < 4; k++) {
+		c[k] = (struct circler){ .h = h, .dir = dir, .dirs = 4, .files = 3, .first = k };
+		for (int i = 0; i < 3; i++) {
+			snprintf(name, sizeof(name), "f%d.%d", k, i);
+			assert_int_equal(
+				hs_create(h, dir[(k + 2) % 4], name, 0644, CFS_F_EXCL, &ino), 0);
+			assert_int_equal(hs_rename(h, dir[(k + 2) % 4], name, dir[k], name, 0), 0);
+		}
+	}
+	for (int k = 0; k < 4; k++)
+		assert_int_equal(cfs_group_start(&g, circle_run, &c[k]), 0);
+	cfs_group_join(&g);
+	for (int k = 0; k < 4; k++) {
+		assert_int_equal(c[k].failed, 0);
+		for (int i = 0; i < 3; i++) {
+			snprintf(name, sizeof(name), "f%d.%d", k, i);
+			assert_int_equal(hs_lookup(h, dir[k], name, &ino), 0);
+			assert_int_equal(hs_getattr(h, ino, &a), 0);
+			assert_int_equal(a.nlink, 1);
+		}
+	}
+	for (int k = 0; k < 4; k++) {
+		assert_int_equal(hs_getattr(h, dir[k], &a), 0);
+		assert_int_equal(a.size, 3);
+	}
+	finish(h);
+}
+
+CFS_TEST_SIM(renames_in_circles)
+{
+	circles(&four);
+}
+
+CFS_TEST_SIM(renames_in_circles_over_a_bad_network)
+{
+	circles(&bad);
+}
+
 struct looper {
 	struct harness *h;
 	uint64_t dir, to;
@@ -298,6 +373,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(opposite_renames_do_not_deadlock),
 		cmocka_unit_test(opposite_renames_over_a_bad_network),
+		cmocka_unit_test(renames_in_circles),
+		cmocka_unit_test(renames_in_circles_over_a_bad_network),
 		cmocka_unit_test(no_loops),
 		cmocka_unit_test(no_loops_over_a_bad_network),
 		cmocka_unit_test(one_maker_of_a_name),
