@@ -12,14 +12,14 @@
 
 #define MSGQ_SLOTS_MIN 64u
 
-CK_RING_PROTOTYPE(msg, cfs_msg)
+CK_RING_PROTOTYPE(msg, cfs_mail)
 
 /* ---- queue ---- */
 
 static void msgq_grow(struct cfs_msgq *q)
 {
 	uint32_t max = q->slots_max ? q->slots_max * 2 : MSGQ_SLOTS_MIN;
-	struct cfs_msg *slots;
+	struct cfs_mail *slots;
 
 	cfs_assert(max <= CFS_POSTS_MAX);
 	slots = malloc(max * sizeof(*slots));
@@ -32,7 +32,7 @@ static void msgq_grow(struct cfs_msgq *q)
 	q->head = 0;
 }
 
-void cfs_msgq_push(struct cfs_msgq *q, struct cfs_msg msg)
+void cfs_msgq_push(struct cfs_msgq *q, struct cfs_mail msg)
 {
 	if (q->count == q->slots_max)
 		msgq_grow(q);
@@ -40,7 +40,7 @@ void cfs_msgq_push(struct cfs_msgq *q, struct cfs_msg msg)
 	q->count++;
 }
 
-bool cfs_msgq_pop(struct cfs_msgq *q, struct cfs_msg *out)
+bool cfs_msgq_pop(struct cfs_msgq *q, struct cfs_mail *out)
 {
 	if (q->count == 0)
 		return false;
@@ -75,7 +75,7 @@ static void ring_unlock(struct cfs_mailbox *mb)
 	(void)mb;
 }
 
-static bool ring_push(struct cfs_mailbox *mb, uint32_t from, struct cfs_msg *msg)
+static bool ring_push(struct cfs_mailbox *mb, uint32_t from, struct cfs_mail *msg)
 {
 	struct cfs_mailbox_ring *r = &mb->rings[from];
 	bool has_room;
@@ -86,7 +86,7 @@ static bool ring_push(struct cfs_mailbox *mb, uint32_t from, struct cfs_msg *msg
 	return has_room;
 }
 
-static bool ring_pop(struct cfs_mailbox *mb, uint32_t from, struct cfs_msg *out)
+static bool ring_pop(struct cfs_mailbox *mb, uint32_t from, struct cfs_mail *out)
 {
 	struct cfs_mailbox_ring *r = &mb->rings[from];
 	bool has;
@@ -154,7 +154,7 @@ static bool mailbox_notify(struct cfs_mailbox *mb, uint32_t from)
 	return true;
 }
 
-bool cfs_mailbox_push(struct cfs_mailbox *mb, uint32_t from, struct cfs_msg msg, bool *woke_out)
+bool cfs_mailbox_push(struct cfs_mailbox *mb, uint32_t from, struct cfs_mail msg, bool *woke_out)
 {
 	cfs_assert(from < mb->cores && from != mb->core);
 	if (!ring_push(mb, from, &msg))
@@ -163,7 +163,7 @@ bool cfs_mailbox_push(struct cfs_mailbox *mb, uint32_t from, struct cfs_msg msg,
 	return true;
 }
 
-void cfs_mailbox_push_other(struct cfs_mailbox *mb, struct cfs_msg msg)
+void cfs_mailbox_push_other(struct cfs_mailbox *mb, struct cfs_mail msg)
 {
 	pthread_mutex_lock(&mb->lock);
 	cfs_msgq_push(&mb->others, msg);
@@ -171,7 +171,7 @@ void cfs_mailbox_push_other(struct cfs_mailbox *mb, struct cfs_msg msg)
 	mailbox_notify(mb, mb->core);
 }
 
-static bool mailbox_take(struct cfs_mailbox *mb, uint32_t from, struct cfs_msg *out)
+static bool mailbox_take(struct cfs_mailbox *mb, uint32_t from, struct cfs_mail *out)
 {
 	bool has;
 
@@ -183,7 +183,7 @@ static bool mailbox_take(struct cfs_mailbox *mb, uint32_t from, struct cfs_msg *
 	return has;
 }
 
-uint32_t cfs_mailbox_run(struct cfs_mailbox *mb, void (*run)(void *ctx, const struct cfs_msg *msg),
+uint32_t cfs_mailbox_run(struct cfs_mailbox *mb, void (*run)(void *ctx, const struct cfs_mail *msg),
 			 void *ctx)
 {
 	uint64_t bits;
@@ -194,7 +194,7 @@ uint32_t cfs_mailbox_run(struct cfs_mailbox *mb, void (*run)(void *ctx, const st
 	/* Cleared before the rings are read: who sends after this sets its bit again. */
 	for (bits = atomic_exchange(&mb->pending, 0); bits; bits &= bits - 1) {
 		uint32_t from = (uint32_t)__builtin_ctzll(bits), n = 0;
-		struct cfs_msg msg;
+		struct cfs_mail msg;
 
 		for (; n < CFS_MAILBOX_SLOTS && mailbox_take(mb, from, &msg); n++)
 			run(ctx, &msg);

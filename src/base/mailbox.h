@@ -25,7 +25,7 @@
 #define CFS_MAILBOX_SLOTS 256u   /* per ring; a power of two */
 #define CFS_POSTS_MAX (1u << 20) /* that wait in one queue; more is a defect */
 
-struct cfs_msg {
+struct cfs_mail {
 	void (*fn)(void *arg);
 	void *arg;
 	uint32_t domain;
@@ -33,13 +33,13 @@ struct cfs_msg {
 
 /* Messages in order, as many as memory holds up to CFS_POSTS_MAX. Zeroed is empty. */
 struct cfs_msgq {
-	struct cfs_msg *slots;
+	struct cfs_mail *slots;
 	uint32_t slots_max, head, count;
 };
 
 struct cfs_mailbox_ring {
 	ck_ring_t ring;
-	struct cfs_msg slots[CFS_MAILBOX_SLOTS];
+	struct cfs_mail slots[CFS_MAILBOX_SLOTS];
 };
 
 struct cfs_mailbox {
@@ -52,8 +52,8 @@ struct cfs_mailbox {
 	struct cfs_msgq others;
 };
 
-void cfs_msgq_push(struct cfs_msgq *q, struct cfs_msg msg);
-bool cfs_msgq_pop(struct cfs_msgq *q, struct cfs_msg *out);
+void cfs_msgq_push(struct cfs_msgq *q, struct cfs_mail msg);
+bool cfs_msgq_pop(struct cfs_msgq *q, struct cfs_mail *out);
 void cfs_msgq_fini(struct cfs_msgq *q);
 
 /* Returns 0; -ENOMEM; -errno of eventfd(2). */
@@ -62,12 +62,12 @@ void cfs_mailbox_fini(struct cfs_mailbox *mb);
 
 /* Called by core @from. False: the ring is full, nothing was done. @woke_out: whether the owner
  * slept and was woken. */
-bool cfs_mailbox_push(struct cfs_mailbox *mb, uint32_t from, struct cfs_msg msg, bool *woke_out);
+bool cfs_mailbox_push(struct cfs_mailbox *mb, uint32_t from, struct cfs_mail msg, bool *woke_out);
 /* Called by threads that are no cores. */
-void cfs_mailbox_push_other(struct cfs_mailbox *mb, struct cfs_msg msg);
+void cfs_mailbox_push_other(struct cfs_mailbox *mb, struct cfs_mail msg);
 
 /* The owner's side. Runs what is there, at most a ring's worth from each sender. */
-uint32_t cfs_mailbox_run(struct cfs_mailbox *mb, void (*run)(void *ctx, const struct cfs_msg *msg),
+uint32_t cfs_mailbox_run(struct cfs_mailbox *mb, void (*run)(void *ctx, const struct cfs_mail *msg),
 			 void *ctx);
 bool cfs_mailbox_is_empty(struct cfs_mailbox *mb);
 /* False: a message is there, do not sleep. True: from now on a sender writes the eventfd. */

@@ -177,7 +177,7 @@ static uint32_t timers_turn(struct cfs_reactor *r)
 
 /* ---- messages ---- */
 
-static void msg_run(void *ctx, const struct cfs_msg *msg)
+static void msg_run(void *ctx, const struct cfs_mail *msg)
 {
 	struct cfs_reactor *r = ctx;
 
@@ -195,7 +195,7 @@ static void outbox_turn(struct cfs_reactor *r)
 
 		while (q->count && cfs_mailbox_push(&r->runtime->reactors[core].mailbox, r->core,
 						    q->slots[q->head], &woke)) {
-			struct cfs_msg sent;
+			struct cfs_mail sent;
 
 			cfs_msgq_pop(q, &sent);
 			r->stats.wakeups_sent += woke;
@@ -205,7 +205,7 @@ static void outbox_turn(struct cfs_reactor *r)
 	}
 }
 
-static void post_from_core(struct cfs_reactor *r, uint32_t core, struct cfs_msg msg)
+static void post_from_core(struct cfs_reactor *r, uint32_t core, struct cfs_mail msg)
 {
 	bool woke = false;
 
@@ -226,7 +226,7 @@ static void post_from_core(struct cfs_reactor *r, uint32_t core, struct cfs_msg 
 void cfs_core_post(uint32_t core, void (*fn)(void *arg), void *arg)
 {
 	struct cfs_runtime *rt = cfs_runtime_current();
-	struct cfs_msg msg = { .fn = fn, .arg = arg, .domain = cfs_domain() };
+	struct cfs_mail msg = { .fn = fn, .arg = arg, .domain = cfs_domain() };
 
 	cfs_assert(rt != NULL);
 	cfs_assert(core < rt->cores);
@@ -240,7 +240,7 @@ static uint32_t msgs_turn(struct cfs_reactor *r)
 {
 	uint32_t local = r->local.count;
 	uint32_t ran = 0;
-	struct cfs_msg msg;
+	struct cfs_mail msg;
 
 	/* What a message posts to its own core waits for the next turn. */
 	for (; ran < local && cfs_msgq_pop(&r->local, &msg); ran++)
@@ -508,7 +508,7 @@ void cfs_domain_abandon(uint32_t domain)
 	cfs_sched_abandon(&r->sched, domain);
 	posts = r->local.count;
 	for (uint32_t i = 0; i < posts; i++) {
-		struct cfs_msg msg;
+		struct cfs_mail msg;
 
 		cfs_msgq_pop(&r->local, &msg);
 		if (msg.domain != domain)

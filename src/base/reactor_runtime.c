@@ -225,7 +225,7 @@ static void core_run(struct cfs_reactor *r)
 		for (uint32_t i = 0; r->core == 0 && i < rt->cores; i++)
 			if (i != r->core)
 				cfs_mailbox_push_other(&rt->reactors[i].mailbox,
-						       (struct cfs_msg){ .fn = wake_nothing });
+						       (struct cfs_mail){ .fn = wake_nothing });
 		/* Nobody takes its own things down while another may still send to it. */
 		cores_meet(rt, &rt->stopped_count, 0);
 	} else {
