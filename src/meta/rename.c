@@ -372,6 +372,7 @@ static CFS_AWAITS int rename_forward(struct cfs_meta *m, struct cfs_shard_reques
 	if (rc < 0)
 		return rc;
 	cfs_msg_set(&msg, flags, rq->msg->flags | CFS_F_DIR_OK);
+	msg.epoch = 0; /* it was this shard's */
 	rc = cfs_meta_call(m, 0, &msg, &reply);
 	if (rc == 0) {
 		has_dep = cfs_msg_is_set(&reply.msg, index) && reply.msg.index;

@@ -41,7 +41,8 @@ struct cfs_shard_env {
 	struct cfs_net *net;
 	/* Sends @req to @shard wherever it is and waits for its reply; tries again over disconnects
 	 * and restarts with the same sequence (the node's session), so a change runs once. 0: a
-	 * reply came, its rc is in it; -ECANCELED: we are stopping. */
+	 * reply came, its rc is in it; -ECANCELED: we are stopping. A @req with sess set is a
+	 * client's that is passed on, and goes under that session and sequence. */
 	CFS_AWAITS int (*call)(void *ctx, uint32_t shard, struct cfs_msg *req,
 			       struct cfs_net_reply *out);
 	/* Flushes what every store of the node holds now (all shards that records may rest on). 0;

@@ -29,7 +29,8 @@ static CFS_AWAITS int env_call(void *ctx, uint32_t shard, struct cfs_msg *req,
 {
 	struct node_core *c = ctx;
 	struct node_pending mine;
-	bool is_change = cfs_op_is_change(req->op);
+	/* One that has a session already is a client's that a shard passes on. */
+	bool is_change = cfs_op_is_change(req->op) && req->sess == 0;
 	uint64_t wait_ns = RETRY_MIN_NS;
 	int rc;
 
@@ -42,7 +43,8 @@ static CFS_AWAITS int env_call(void *ctx, uint32_t shard, struct cfs_msg *req,
 		req->seq = mine.seq;
 	}
 	for (;;) {
-		req->floor = is_change ? floor_of(c) : 0;
+		if (is_change)
+			req->floor = floor_of(c);
 		req->hlc = c->hlc;
 		rc = cfs_net_call(c->peers[node_core_of(c->node, shard)], req, out);
 		if (rc == 0) {
@@ -63,8 +65,10 @@ static CFS_AWAITS int env_call(void *ctx, uint32_t shard, struct cfs_msg *req,
 			break;
 		wait_ns = CFS_MIN(wait_ns * 2, RETRY_MAX_NS);
 	}
-	if (is_change)
+	if (is_change) {
 		cfs_list_remove(&mine.link);
+		req->sess = req->seq = req->floor = 0;
+	}
 	if (rc == 0 && out->msg.hlc > c->hlc && out->msg.hlc < cfs_wall_ns() + HLC_AHEAD_MAX_NS)
 		c->hlc = out->msg.hlc;
 	return rc;
