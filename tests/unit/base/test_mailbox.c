@@ -20,16 +20,16 @@ static void nothing(void *arg)
 	(void)arg;
 }
 
-static struct cfs_msg message(uintptr_t n)
+static struct cfs_mail message(uintptr_t n)
 {
-	return (struct cfs_msg){ .fn = nothing, .arg = (void *)n };
+	return (struct cfs_mail){ .fn = nothing, .arg = (void *)n };
 }
 
 static void queue_keeps_order_while_it_grows(void **state)
 {
 	struct cfs_msgq q = { 0 };
 	uintptr_t in = 0, out = 0;
-	struct cfs_msg msg;
+	struct cfs_mail msg;
 
 	(void)state;
 	assert_false(cfs_msgq_pop(&q, &msg));
@@ -50,7 +50,7 @@ struct collected {
 	uint32_t count;
 };
 
-static void collect(void *ctx, const struct cfs_msg *msg)
+static void collect(void *ctx, const struct cfs_mail *msg)
 {
 	struct collected *c = ctx;
 
