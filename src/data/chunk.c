@@ -1,7 +1,6 @@
 #include "data/chunk.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,11 +9,11 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/util.h"
+#include "data/patch.h"
 #include "proto/place.h"
 
 #define SLOTS_MIN 16u
 #define PATCHES_URGENT 64u /* more than this in one chunk are merged whatever the memory */
-#define PATCH_OVERHEAD ((uint32_t)sizeof(struct cfs_patch) + 16u) /* with malloc's own */
 
 int cfs_chunk_table_init(struct cfs_chunk_table *t, struct cfs_store *store, uint32_t shard,
 			 uint64_t *patch_bytes_core)
@@ -28,22 +27,6 @@ int cfs_chunk_table_init(struct cfs_chunk_table *t, struct cfs_store *store, uin
 	cfs_list_init(&t->patched);
 	t->slots = calloc(t->slot_count, sizeof(struct cfs_file_chunks *));
 	return t->slots ? 0 : -ENOMEM;
-}
-
-/* --- memory of patches --- */
-
-static void patch_account(struct cfs_chunk_table *t, int64_t bytes)
-{
-	t->patch_bytes += (uint64_t)bytes;
-	if (t->patch_bytes_core)
-		*t->patch_bytes_core += (uint64_t)bytes;
-}
-
-static void patch_release(struct cfs_chunk_table *t, struct cfs_patch *p)
-{
-	patch_account(t, -(int64_t)(p->cap + PATCH_OVERHEAD));
-	t->patch_count--;
-	free(p->bytes);
 }
 
 /* --- files and chunks --- */
@@ -119,15 +102,10 @@ static void file_remove(struct cfs_chunk_table *t, struct cfs_file_chunks *f)
 	t->file_count--;
 }
 
-static struct cfs_chunk *const *file_array(const struct cfs_file_chunks *f)
-{
-	return f->cap ? f->chunks.many : &f->chunks.one;
-}
-
 /* Index of the first chunk from number @chunk on. */
 static uint32_t file_index(const struct cfs_file_chunks *f, uint32_t chunk)
 {
-	struct cfs_chunk *const *a = file_array(f);
+	struct cfs_chunk *const *a = cfs_file_chunks_array(f);
 	uint32_t lo = 0, hi = f->count;
 
 	/* Files grow at their end. */
@@ -148,7 +126,7 @@ struct cfs_chunk *cfs_chunk_from(const struct cfs_file_chunks *f, uint32_t chunk
 {
 	uint32_t i = file_index(f, chunk);
 
-	return i < f->count ? file_array(f)[i] : NULL;
+	return i < f->count ? cfs_file_chunks_array(f)[i] : NULL;
 }
 
 struct cfs_chunk *cfs_chunk_find(const struct cfs_chunk_table *t, uint64_t ino, uint32_t chunk)
@@ -176,7 +154,7 @@ static int file_room(struct cfs_file_chunks *f)
 	a = malloc(cap * sizeof(*a));
 	if (!a)
 		return -ENOMEM;
-	memcpy(a, file_array(f), f->count * sizeof(*a));
+	memcpy(a, cfs_file_chunks_array(f), f->count * sizeof(*a));
 	if (f->cap)
 		free(f->chunks.many);
 	f->chunks.many = a;
@@ -193,8 +171,8 @@ static struct cfs_chunk *chunk_get(struct cfs_chunk_table *t, uint64_t ino, uint
 	if (!f)
 		return NULL;
 	i = file_index(f, chunk);
-	if (i < f->count && file_array(f)[i]->chunk == chunk)
-		return file_array(f)[i];
+	if (i < f->count && cfs_file_chunks_array(f)[i]->chunk == chunk)
+		return cfs_file_chunks_array(f)[i];
 	c = calloc(1, sizeof(*c));
 	if (!c || file_room(f) < 0) {
 		free(c);
@@ -392,193 +370,11 @@ static int extent_insert(struct cfs_chunk_table *t, struct cfs_chunk *c, const s
 	return 0;
 }
 
-/* --- patches --- */
-
-uint32_t cfs_patch_from(const struct cfs_chunk *c, uint32_t block)
-{
-	uint32_t lo = 0, hi = c->patch_count;
-
-	while (lo < hi) {
-		uint32_t mid = lo + (hi - lo) / 2;
-
-		if (c->patches[mid].block < block)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo;
-}
-
 static bool has_extent(const struct cfs_chunk *c, uint32_t block)
 {
 	uint32_t i = cfs_extent_from(c, block);
 
 	return i < c->extent_count && c->extents[i].block <= block;
-}
-
-static void patches_cut_out(struct cfs_chunk *c, uint32_t first, uint32_t count)
-{
-	memmove(&c->patches[first], &c->patches[first + count],
-		(c->patch_count - first - count) * sizeof(struct cfs_patch));
-	c->patch_count -= (uint16_t)count;
-}
-
-static void patches_drop(struct cfs_chunk_table *t, struct cfs_chunk *c, uint32_t block,
-			 uint32_t count)
-{
-	uint32_t first = cfs_patch_from(c, block), end = cfs_patch_from(c, block + count);
-
-	for (uint32_t i = first; i < end; i++)
-		patch_release(t, &c->patches[i]);
-	if (end > first)
-		patches_cut_out(c, first, end - first);
-}
-
-static int patch_room(struct cfs_chunk *c)
-{
-	uint32_t cap = c->patch_cap ? c->patch_cap * 2u : 1;
-	struct cfs_patch *a;
-
-	if (c->patch_count < c->patch_cap)
-		return 0;
-	a = realloc(c->patches, cap * sizeof(*a));
-	if (!a)
-		return -ENOMEM;
-	c->patches = a;
-	c->patch_cap = (uint16_t)cap;
-	return 0;
-}
-
-/* Inserts a patch that touches no other, with @cap bytes of memory, not filled. */
-static struct cfs_patch *patch_insert(struct cfs_chunk_table *t, struct cfs_chunk *c, uint32_t i,
-				      const struct cfs_patch *p)
-{
-	uint8_t *bytes = malloc(p->cap);
-
-	if (!bytes || patch_room(c) < 0) {
-		free(bytes);
-		return NULL;
-	}
-	memmove(&c->patches[i + 1], &c->patches[i],
-		(c->patch_count - i) * sizeof(struct cfs_patch));
-	c->patches[i] = *p;
-	c->patches[i].bytes = bytes;
-	c->patch_count++;
-	t->patch_count++;
-	patch_account(t, p->cap + PATCH_OVERHEAD);
-	return &c->patches[i];
-}
-
-/* Makes room for @len bytes: twice what is there, so that a growing patch is copied seldom. */
-static int patch_grow(struct cfs_chunk_table *t, struct cfs_patch *p, uint32_t len)
-{
-	uint32_t cap = p->cap;
-	uint8_t *bytes;
-
-	if (len <= cap)
-		return 0;
-	cap = CFS_MIN(CFS_MAX(len, cap * 2u), CFS_BLOCK_BYTES);
-	bytes = realloc(p->bytes, cap);
-	if (!bytes)
-		return -ENOMEM;
-	patch_account(t, (int64_t)cap - p->cap);
-	p->bytes = bytes;
-	p->cap = (uint16_t)cap;
-	return 0;
-}
-
-/* Bytes within one block; @bytes NULL: zeros. */
-static int patch_put(struct cfs_chunk_table *t, struct cfs_chunk *c, uint32_t block, uint32_t off,
-		     const uint8_t *bytes, uint32_t len)
-{
-	uint32_t i = cfs_patch_from(c, block), end = off + len, last;
-	struct cfs_patch *p;
-
-	while (i < c->patch_count && c->patches[i].block == block &&
-	       (uint32_t)c->patches[i].off + c->patches[i].len < off)
-		i++;
-	if (i == c->patch_count || c->patches[i].block != block || c->patches[i].off > end) {
-		struct cfs_patch one = {
-			.block = (uint16_t)block,
-			.off = (uint16_t)off,
-			.len = (uint16_t)len,
-			.cap = (uint16_t)len,
-		};
-
-		p = patch_insert(t, c, i, &one);
-		if (!p)
-			return -ENOMEM;
-	} else {
-		/* One patch of all that it touches, from @i to before @last. */
-		uint32_t from = CFS_MIN((uint32_t)c->patches[i].off, off), to = end;
-
-		for (last = i; last < c->patch_count && c->patches[last].block == block &&
-			       c->patches[last].off <= end;
-		     last++)
-			to = CFS_MAX(to, (uint32_t)c->patches[last].off + c->patches[last].len);
-		p = &c->patches[i];
-		if (patch_grow(t, p, to - from) < 0)
-			return -ENOMEM;
-		if (from < p->off) {
-			memmove(p->bytes + (p->off - from), p->bytes, p->len);
-			p->len = (uint16_t)(p->len + (p->off - from));
-			p->off = (uint16_t)from;
-		}
-		for (uint32_t k = i + 1; k < last; k++) {
-			struct cfs_patch *q = &c->patches[k];
-
-			memcpy(p->bytes + (q->off - from), q->bytes, q->len);
-			patch_release(t, q);
-		}
-		if (last > i + 1)
-			patches_cut_out(c, i + 1, last - i - 1);
-		p->len = (uint16_t)(to - from);
-	}
-	if (bytes)
-		memcpy(p->bytes + (off - p->off), bytes, len);
-	else
-		memset(p->bytes + (off - p->off), 0, len);
-	return 0;
-}
-
-/* Takes bytes within one block out of its patches. */
-static int patch_erase(struct cfs_chunk_table *t, struct cfs_chunk *c, uint32_t block, uint32_t off,
-		       uint32_t len)
-{
-	uint32_t i = cfs_patch_from(c, block), end = off + len;
-
-	while (i < c->patch_count && c->patches[i].block == block && c->patches[i].off < end) {
-		struct cfs_patch *p = &c->patches[i];
-		uint32_t p_end = (uint32_t)p->off + p->len;
-
-		if (p_end <= off) {
-			i++;
-			continue;
-		}
-		if (p_end > end) {
-			/* A part behind is left: a patch of its own, then this one is cut. */
-			struct cfs_patch right = {
-				.block = p->block,
-				.off = (uint16_t)end,
-				.len = (uint16_t)(p_end - end),
-				.cap = (uint16_t)(p_end - end),
-			};
-			struct cfs_patch *q = patch_insert(t, c, i + 1, &right);
-
-			if (!q)
-				return -ENOMEM;
-			p = &c->patches[i];
-			memcpy(q->bytes, p->bytes + (end - p->off), q->len);
-		}
-		if (p->off < off) {
-			p->len = (uint16_t)(off - p->off);
-			i++;
-		} else {
-			patch_release(t, p);
-			patches_cut_out(c, i, 1);
-		}
-	}
-	return 0;
 }
 
 /* --- changes --- */
@@ -634,7 +430,7 @@ static int apply_extent(struct cfs_chunk_table *t, const struct cfs_data_change 
 		rc = extent_insert(t, c, &x);
 	if (rc < 0)
 		return rc;
-	patches_drop(t, c, d->block, d->count);
+	cfs_patches_drop(t, c, d->block, d->count);
 	chunk_changed(t, c);
 	return 0;
 }
@@ -649,7 +445,7 @@ static int apply_patch(struct cfs_chunk_table *t, const struct cfs_data_change *
 	while (at < d->len_bytes) {
 		uint32_t off = d->off_bytes + at, in = off % CFS_BLOCK_BYTES;
 		uint32_t n = CFS_MIN(CFS_BLOCK_BYTES - in, d->len_bytes - at);
-		int rc = patch_put(t, c, off / CFS_BLOCK_BYTES, in, d->bytes + at, n);
+		int rc = cfs_patch_put(t, c, off / CFS_BLOCK_BYTES, in, d->bytes + at, n);
 
 		if (rc < 0)
 			return rc;
@@ -664,8 +460,8 @@ static int zero_part(struct cfs_chunk_table *t, struct cfs_chunk *c, uint32_t bl
 		     uint32_t len)
 {
 	if (has_extent(c, block))
-		return patch_put(t, c, block, off, NULL, len);
-	return patch_erase(t, c, block, off, len);
+		return cfs_patch_put(t, c, block, off, NULL, len);
+	return cfs_patch_erase(t, c, block, off, len);
 }
 
 static int chunk_zero(struct cfs_chunk_table *t, struct cfs_chunk *c, uint32_t off, uint32_t len)
@@ -682,7 +478,7 @@ static int chunk_zero(struct cfs_chunk_table *t, struct cfs_chunk *c, uint32_t o
 	if (rc == 0 && end % CFS_BLOCK_BYTES)
 		rc = zero_part(t, c, last, 0, end % CFS_BLOCK_BYTES);
 	if (rc == 0 && last > first) {
-		patches_drop(t, c, first, last - first);
+		cfs_patches_drop(t, c, first, last - first);
 		rc = extents_punch(t, c, first, last - first);
 	}
 	return rc;
@@ -733,7 +529,7 @@ static int apply_drop(struct cfs_chunk_table *t, const struct cfs_data_change *d
 		return 0;
 	f->cut = UINT64_MAX; /* so that it stays until we are done with it */
 	while (rc == 0 && f->count > 0) {
-		struct cfs_chunk *c = file_array(f)[f->count - 1];
+		struct cfs_chunk *c = cfs_file_chunks_array(f)[f->count - 1];
 
 		rc = chunk_zero(t, c, 0, CFS_CHUNK_BYTES);
 		if (rc == 0)
@@ -825,9 +621,9 @@ void cfs_chunk_table_fini(struct cfs_chunk_table *t)
 
 			f->cut = UINT64_MAX;
 			while (f->count > 0) {
-				struct cfs_chunk *c = file_array(f)[f->count - 1];
+				struct cfs_chunk *c = cfs_file_chunks_array(f)[f->count - 1];
 
-				patches_drop(t, c, 0, CFS_CHUNK_BLOCKS);
+				cfs_patches_drop(t, c, 0, CFS_CHUNK_BLOCKS);
 				for (uint32_t k = 0; k < c->extent_count; k++)
 					crcs_free(&c->extents[k]);
 				c->extent_count = 0;
@@ -915,80 +711,4 @@ uint64_t cfs_chunk_table_scan(const struct cfs_chunk_table *t, uint64_t cursor,
 	 */
 	cursor |= ~mask;
 	return reverse(reverse(cursor) + 1);
-}
-
-/* --- check --- */
-
-struct counts {
-	uint64_t chunks, extents, blocks, patches, patch_bytes, listed;
-};
-
-static void check_chunk(const struct cfs_chunk *c, struct counts *n,
-			void (*report)(void *ctx, const char *what), void *ctx)
-{
-	char what[160];
-	uint32_t end = 0;
-
-	for (uint32_t i = 0; i < c->extent_count; i++) {
-		const struct cfs_extent *e = &c->extents[i];
-
-		if (e->count == 0 || e->addr == CFS_ADDR_NONE || e->block < end ||
-		    (uint32_t)e->block + e->count > CFS_CHUNK_BLOCKS) {
-			snprintf(what, sizeof(what),
-				 "file %llu chunk %u: extent at block %u overlaps or is out of "
-				 "bounds",
-				 (unsigned long long)c->file->ino, c->chunk, e->block);
-			report(ctx, what);
-		}
-		end = (uint32_t)e->block + e->count;
-		n->blocks += e->count;
-	}
-	for (uint32_t i = 0; i < c->patch_count; i++) {
-		const struct cfs_patch *p = &c->patches[i], *q = i ? p - 1 : NULL;
-		bool is_after = !q || q->block < p->block ||
-				(q->block == p->block && (uint32_t)q->off + q->len < p->off);
-
-		if (!is_after || p->len == 0 || p->len > p->cap || p->block >= CFS_CHUNK_BLOCKS ||
-		    (uint32_t)p->off + p->len > CFS_BLOCK_BYTES) {
-			snprintf(what, sizeof(what),
-				 "file %llu chunk %u: patch at block %u overlaps or is out of "
-				 "bounds",
-				 (unsigned long long)c->file->ino, c->chunk, p->block);
-			report(ctx, what);
-		}
-		n->patch_bytes += p->cap + PATCH_OVERHEAD;
-	}
-	if ((c->patch_count == 0) != cfs_list_is_empty(&c->patched))
-		report(ctx, "data: the list of patched chunks is wrong");
-	if (c->extent_count == 0 && c->patch_count == 0)
-		report(ctx, "data: an empty chunk is kept");
-	n->chunks++;
-	n->extents += c->extent_count;
-	n->patches += c->patch_count;
-}
-
-void cfs_chunk_table_check(const struct cfs_chunk_table *t,
-			   void (*report)(void *ctx, const char *what), void *ctx)
-{
-	struct counts n = { 0 };
-	uint64_t files = 0;
-
-	for (uint64_t i = 0; i < t->slot_count; i++) {
-		for (const struct cfs_file_chunks *f = t->slots[i]; f; f = f->hash_next) {
-			files++;
-			if (f->count == 0 && f->cut == 0)
-				report(ctx, "data: an empty file is kept");
-			for (uint32_t k = 0; k < f->count; k++) {
-				const struct cfs_chunk *c = file_array(f)[k];
-
-				if (c->file != f || (k && file_array(f)[k - 1]->chunk >= c->chunk))
-					report(ctx, "data: chunks of a file are out of order");
-				check_chunk(c, &n, report, ctx);
-			}
-		}
-	}
-	if (files != t->file_count || n.chunks != t->chunk_count || n.extents != t->extent_count ||
-	    n.blocks != t->block_count || n.patches != t->patch_count ||
-	    n.patch_bytes != t->patch_bytes)
-		report(ctx, "data: counts differ from what is there");
 }

@@ -79,6 +79,11 @@ struct cfs_file_chunks *cfs_file_chunks_find(const struct cfs_chunk_table *t, ui
 struct cfs_chunk *cfs_chunk_find(const struct cfs_chunk_table *t, uint64_t ino, uint32_t chunk);
 /* The first chunk of @f from number @chunk on; NULL: none. */
 struct cfs_chunk *cfs_chunk_from(const struct cfs_file_chunks *f, uint32_t chunk);
+/* The chunks of @f, sorted by number. */
+static inline struct cfs_chunk *const *cfs_file_chunks_array(const struct cfs_file_chunks *f)
+{
+	return f->cap ? f->chunks.many : &f->chunks.one;
+}
 /* The file's cut here; 0: none. */
 uint64_t cfs_chunk_cut(const struct cfs_chunk_table *t, uint64_t ino);
 
