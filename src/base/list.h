@@ -12,9 +12,11 @@ struct cfs_list {
 	struct cfs_list *next, *prev;
 };
 
-#define CFS_LIST_INIT(name) { &(name), &(name) }
-#define cfs_container_of(ptr, type, member) \
-	((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define CFS_LIST_INIT(name) \
+	{ \
+		&(name), &(name) \
+	}
+#define cfs_container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 static inline void cfs_list_init(struct cfs_list *l)
 {

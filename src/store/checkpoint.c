@@ -302,7 +302,7 @@ void cfs_checkpoint_settle(struct cfs_store *s)
 	}
 }
 
-void cfs_checkpointer(void *arg)
+CFS_AWAITS void cfs_checkpointer(void *arg)
 {
 	struct cfs_store *s = arg;
 

@@ -92,7 +92,7 @@ static bool any_live(const struct cfs_segment *seg, const struct cfs_owner_entry
 	return false;
 }
 
-static void move_owners(void *arg)
+static CFS_AWAITS void move_owners(void *arg)
 {
 	struct mover *m = arg;
 	struct cfs_store *s = m->s;
@@ -149,7 +149,7 @@ static CFS_AWAITS void wait_kick(struct cfs_store *s, bool is_bounded)
 	cfs_deadline_restore(old);
 }
 
-void cfs_cleaner(void *arg)
+CFS_AWAITS void cfs_cleaner(void *arg)
 {
 	struct cfs_store *s = arg;
 	uint32_t low = cfs_space_low_zones(&s->dev->super);
@@ -159,14 +159,16 @@ void cfs_cleaner(void *arg)
 	while (!s->is_stopping && s->failed == 0) {
 		uint32_t coming = cfs_space_available(s) + s->space.dead_count;
 		bool is_urgent = cfs_reserve_wants_zones(s);
-		/* Once round without room for him who waits: what is moved takes as much as it frees. */
+		/* Once round without room for him who waits: what is moved takes as much as it
+		 * frees. */
 		bool is_futile = is_urgent && s->futile > s->info.zones && s->space.dead_count == 0;
 		struct cfs_segment *seg = NULL;
 		int rc;
 
 		is_cleaning = is_urgent || coming < (is_cleaning ? 2 * low : low);
 		/* What is dead already comes with the next tick. */
-		if (is_cleaning && !is_futile && !(is_urgent && s->space.dead_count > CFS_FLOOR_ZONES))
+		if (is_cleaning && !is_futile &&
+		    !(is_urgent && s->space.dead_count > CFS_FLOOR_ZONES))
 			seg = pick(s, is_urgent);
 		if (!seg) {
 			if (is_urgent && (is_futile || !may_come(s))) {

@@ -648,7 +648,7 @@ void cfs_journal_resume(struct cfs_store *s)
 	j->needs_batch = true;
 }
 
-void cfs_journal_writer(void *arg)
+CFS_AWAITS void cfs_journal_writer(void *arg)
 {
 	struct cfs_store *s = arg;
 	struct cfs_journal *j = &s->journal;

@@ -218,7 +218,7 @@ struct cfs_store {
 	struct cfs_lock ckpt_lock;
 	uint8_t *ckpt_buf;
 	bool is_cleaner_stuck, is_checkpointer_stuck;
-	uint32_t victim;  /* zone being cleaned */
+	uint32_t victim; /* zone being cleaned */
 	uint32_t futile; /* segments cleaned since somebody who waited for zones got them */
 
 	struct cfs_store_stats stats;

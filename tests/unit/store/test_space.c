@@ -47,7 +47,8 @@ static CFS_AWAITS void space_end(struct space *c)
 	toy_destroy(c->t);
 }
 
-/* Puts values of @blocks until @limit blocks are live or the store is full. Returns the last code. */
+/* Puts values of @blocks until @limit blocks are live or the store is full. Returns the last code.
+ */
 static CFS_AWAITS int fill_up(struct space *c, uint32_t blocks, uint64_t limit, uint32_t *keys_out)
 {
 	uint64_t seed = 1;
@@ -123,9 +124,10 @@ static CFS_AWAITS void overwrite(struct space *c, uint32_t percent, uint32_t blo
 		written += (uint64_t)blocks * 4096;
 	}
 	cfs_store_stats(c->t->store, &st);
-	print_message("%u %% full, %u blocks: %lu segments cleaned, %lu MiB relocated, %lu checkpoints\n",
-		      percent, blocks, (unsigned long)st.segments_cleaned,
-		      (unsigned long)(st.relocated_bytes >> 20), (unsigned long)st.checkpoints);
+	print_message(
+		"%u %% full, %u blocks: %lu segments cleaned, %lu MiB relocated, %lu checkpoints\n",
+		percent, blocks, (unsigned long)st.segments_cleaned,
+		(unsigned long)(st.relocated_bytes >> 20), (unsigned long)st.checkpoints);
 	toy_verify(c->t);
 }
 
@@ -169,7 +171,8 @@ CFS_TEST_SIM(wraps_the_journal_by_checkpoints)
 			for (uint32_t s = 0; s < TOY_SHARDS; s++)
 				assert_int_equal(toy_put(c.t, s, 3, 2, seed++), 0);
 		while (journal < 40ull << 20) {
-			assert_int_equal(toy_put(c.t, 1 + round % 2, (uint32_t)seed % 9, 1, seed), 0);
+			assert_int_equal(toy_put(c.t, 1 + round % 2, (uint32_t)seed % 9, 1, seed),
+					 0);
 			seed++;
 			if (seed % 3 == 0)
 				assert_int_equal(cfs_store_sync(c.t->store), 0);
