@@ -45,8 +45,8 @@ static uint32_t create_flags(int flags)
 	return out;
 }
 
-static int open_tmpfile(struct cfs_client_op *op, const struct open_args *a,
-			const struct cfs_walk *w, struct cfs_attr *attr)
+static CFS_AWAITS int open_tmpfile(struct cfs_client_op *op, const struct open_args *a,
+				   const struct cfs_walk *w, struct cfs_attr *attr)
 {
 	const struct cfs_client_create how = {
 		.mode = S_IFREG | (a->mode & 07777),
@@ -60,8 +60,8 @@ static int open_tmpfile(struct cfs_client_op *op, const struct open_args *a,
 	return cfs_client_create(op, w->attr.ino, (struct cfs_client_name){ "", 0 }, &how, attr);
 }
 
-static int open_new(struct cfs_client_op *op, const struct open_args *a, const struct cfs_walk *w,
-		    struct cfs_attr *attr)
+static CFS_AWAITS int open_new(struct cfs_client_op *op, const struct open_args *a,
+			       const struct cfs_walk *w, struct cfs_attr *attr)
 {
 	const struct cfs_client_create how = {
 		.mode = S_IFREG | (a->mode & 07777),
@@ -71,8 +71,8 @@ static int open_new(struct cfs_client_op *op, const struct open_args *a, const s
 	return cfs_client_create(op, w->dir, cfs_api_name(w->last), &how, attr);
 }
 
-static int open_existing(struct cfs_client_op *op, const struct open_args *a,
-			 const struct cfs_walk *w, struct cfs_attr *attr)
+static CFS_AWAITS int open_existing(struct cfs_client_op *op, const struct open_args *a,
+				    const struct cfs_walk *w, struct cfs_attr *attr)
 {
 	if ((a->flags & O_CREAT) && (a->flags & O_EXCL))
 		return -EEXIST;
@@ -85,7 +85,7 @@ static int open_existing(struct cfs_client_op *op, const struct open_args *a,
 	return cfs_client_file_open(op, w->attr.ino, a->flags & O_TRUNC ? CFS_F_TRUNC : 0, attr);
 }
 
-static int64_t open_do(struct cfs_client_op *op, void *arg)
+static CFS_AWAITS int64_t open_do(struct cfs_client_op *op, void *arg)
 {
 	struct open_args *a = arg;
 	bool follows = !(a->flags & O_NOFOLLOW) && !((a->flags & O_CREAT) && (a->flags & O_EXCL));
@@ -129,7 +129,7 @@ int claudefs_open(struct claudefs *fs, const char *path, int flags, mode_t mode,
 	return 0;
 }
 
-static int64_t close_do(struct cfs_client_op *op, void *arg)
+static CFS_AWAITS int64_t close_do(struct cfs_client_op *op, void *arg)
 {
 	return cfs_client_release(op, ((struct claudefs_file *)arg)->ino);
 }
@@ -151,7 +151,7 @@ struct io_args {
 	uint64_t off_bytes, end_bytes; /* end: of an append */
 };
 
-static int64_t read_do(struct cfs_client_op *op, void *arg)
+static CFS_AWAITS int64_t read_do(struct cfs_client_op *op, void *arg)
 {
 	struct io_args *a = arg;
 	size_t done = 0;
@@ -176,7 +176,7 @@ static int64_t read_do(struct cfs_client_op *op, void *arg)
 	return (int64_t)done;
 }
 
-static int write_pieces(struct cfs_client_op *op, struct io_args *a, size_t *done)
+static CFS_AWAITS int write_pieces(struct cfs_client_op *op, struct io_args *a, size_t *done)
 {
 	while (*done < a->len_bytes) {
 		struct cfs_client_write w = {
@@ -197,7 +197,7 @@ static int write_pieces(struct cfs_client_op *op, struct io_args *a, size_t *don
 	return 0;
 }
 
-static int64_t write_do(struct cfs_client_op *op, void *arg)
+static CFS_AWAITS int64_t write_do(struct cfs_client_op *op, void *arg)
 {
 	struct io_args *a = arg;
 	size_t done = 0;
@@ -278,7 +278,7 @@ struct seek_args {
 	int whence;
 };
 
-static int64_t seek_do(struct cfs_client_op *op, void *arg)
+static CFS_AWAITS int64_t seek_do(struct cfs_client_op *op, void *arg)
 {
 	struct seek_args *a = arg;
 	struct cfs_attr attr;
@@ -316,12 +316,12 @@ int64_t claudefs_seek(struct claudefs_file *file, int64_t off_bytes, int whence)
 	return base;
 }
 
-static int64_t fsync_do(struct cfs_client_op *op, void *arg)
+static CFS_AWAITS int64_t fsync_do(struct cfs_client_op *op, void *arg)
 {
 	return cfs_client_fsync(op, ((struct claudefs_file *)arg)->ino, false);
 }
 
-static int64_t fdatasync_do(struct cfs_client_op *op, void *arg)
+static CFS_AWAITS int64_t fdatasync_do(struct cfs_client_op *op, void *arg)
 {
 	return cfs_client_fsync(op, ((struct claudefs_file *)arg)->ino, true);
 }
@@ -342,7 +342,7 @@ struct resize_args {
 	uint64_t off_bytes, len_bytes;
 };
 
-static int64_t ftruncate_do(struct cfs_client_op *op, void *arg)
+static CFS_AWAITS int64_t ftruncate_do(struct cfs_client_op *op, void *arg)
 {
 	const struct resize_args *a = arg;
 	const struct cfs_client_setattr set = { .valid = CFS_SET_SIZE, .size = a->len_bytes };
@@ -351,7 +351,7 @@ static int64_t ftruncate_do(struct cfs_client_op *op, void *arg)
 	return cfs_client_setattr(op, a->file->ino, &set, &attr);
 }
 
-static int64_t fallocate_do(struct cfs_client_op *op, void *arg)
+static CFS_AWAITS int64_t fallocate_do(struct cfs_client_op *op, void *arg)
 {
 	const struct resize_args *a = arg;
 
@@ -382,7 +382,7 @@ struct fstat_args {
 	struct stat *st;
 };
 
-static int64_t fstat_do(struct cfs_client_op *op, void *arg)
+static CFS_AWAITS int64_t fstat_do(struct cfs_client_op *op, void *arg)
 {
 	const struct fstat_args *a = arg;
 	struct cfs_attr attr;
@@ -407,7 +407,7 @@ struct opendir_args {
 	struct claudefs_dir *dir;
 };
 
-static int64_t opendir_do(struct cfs_client_op *op, void *arg)
+static CFS_AWAITS int64_t opendir_do(struct cfs_client_op *op, void *arg)
 {
 	const struct opendir_args *a = arg;
 	struct cfs_walk w;
@@ -441,7 +441,7 @@ int claudefs_opendir(struct claudefs *fs, const char *path, struct claudefs_dir 
 }
 
 /* The next page, or the end. */
-static int64_t readdir_do(struct cfs_client_op *op, void *arg)
+static CFS_AWAITS int64_t readdir_do(struct cfs_client_op *op, void *arg)
 {
 	struct claudefs_dir *d = arg;
 	int rc;

@@ -56,8 +56,8 @@ struct path_args {
 	size_t len_bytes;
 };
 
-static int walk_existing(struct cfs_client_op *op, const char *path, bool follows,
-			 struct cfs_walk *w)
+static CFS_AWAITS int walk_existing(struct cfs_client_op *op, const char *path, bool follows,
+				    struct cfs_walk *w)
 {
 	int rc = cfs_walk(op, path, follows, w);
 
@@ -65,7 +65,7 @@ static int walk_existing(struct cfs_client_op *op, const char *path, bool follow
 }
 
 /* The last part names something in a directory: neither the root nor a dot. */
-static int walk_name(struct cfs_client_op *op, const char *path, struct cfs_walk *w)
+static CFS_AWAITS int walk_name(struct cfs_client_op *op, const char *path, struct cfs_walk *w)
 {
 	int rc = cfs_walk(op, path, false, w);
 
@@ -74,7 +74,7 @@ static int walk_name(struct cfs_client_op *op, const char *path, struct cfs_walk
 
 /* --- attributes --- */
 
-static int64_t stat_do(struct cfs_client_op *op, void *arg)
+static CFS_AWAITS int64_t stat_do(struct cfs_client_op *op, void *arg)
 {
 	const struct path_args *a = arg;
 	struct cfs_walk w;
@@ -99,7 +99,7 @@ int claudefs_lstat(struct claudefs *fs, const char *path, struct stat *st_out)
 	return (int)cfs_library_call(fs, stat_do, &a);
 }
 
-static int64_t setattr_do(struct cfs_client_op *op, void *arg)
+static CFS_AWAITS int64_t setattr_do(struct cfs_client_op *op, void *arg)
 {
 	const struct path_args *a = arg;
 	struct cfs_walk w;
@@ -170,7 +170,7 @@ int claudefs_utimens(struct claudefs *fs, const char *path, const struct timespe
 
 /* --- names --- */
 
-static int64_t mkdir_do(struct cfs_client_op *op, void *arg)
+static CFS_AWAITS int64_t mkdir_do(struct cfs_client_op *op, void *arg)
 {
 	const struct path_args *a = arg;
 	struct cfs_walk w;
@@ -188,7 +188,7 @@ int claudefs_mkdir(struct claudefs *fs, const char *path, mode_t mode)
 	return (int)cfs_library_call(fs, mkdir_do, &a);
 }
 
-static int64_t rmdir_do(struct cfs_client_op *op, void *arg)
+static CFS_AWAITS int64_t rmdir_do(struct cfs_client_op *op, void *arg)
 {
 	const struct path_args *a = arg;
 	struct cfs_walk w;
@@ -204,7 +204,7 @@ int claudefs_rmdir(struct claudefs *fs, const char *path)
 	return (int)cfs_library_call(fs, rmdir_do, &a);
 }
 
-static int64_t unlink_do(struct cfs_client_op *op, void *arg)
+static CFS_AWAITS int64_t unlink_do(struct cfs_client_op *op, void *arg)
 {
 	const struct path_args *a = arg;
 	struct cfs_walk w;
@@ -222,7 +222,7 @@ int claudefs_unlink(struct claudefs *fs, const char *path)
 	return (int)cfs_library_call(fs, unlink_do, &a);
 }
 
-static int64_t rename_do(struct cfs_client_op *op, void *arg)
+static CFS_AWAITS int64_t rename_do(struct cfs_client_op *op, void *arg)
 {
 	const struct path_args *a = arg;
 	struct cfs_walk from, to;
@@ -248,7 +248,7 @@ int claudefs_rename(struct claudefs *fs, const char *from, const char *to, unsig
 	return (int)cfs_library_call(fs, rename_do, &a);
 }
 
-static int64_t link_do(struct cfs_client_op *op, void *arg)
+static CFS_AWAITS int64_t link_do(struct cfs_client_op *op, void *arg)
 {
 	const struct path_args *a = arg;
 	struct cfs_walk from, to;
@@ -269,7 +269,7 @@ int claudefs_link(struct claudefs *fs, const char *existing, const char *path)
 	return (int)cfs_library_call(fs, link_do, &a);
 }
 
-static int64_t symlink_do(struct cfs_client_op *op, void *arg)
+static CFS_AWAITS int64_t symlink_do(struct cfs_client_op *op, void *arg)
 {
 	const struct path_args *a = arg;
 	const struct cfs_client_create how = {
@@ -296,7 +296,7 @@ int claudefs_symlink(struct claudefs *fs, const char *target, const char *path)
 	return (int)cfs_library_call(fs, symlink_do, &a);
 }
 
-static int64_t readlink_do(struct cfs_client_op *op, void *arg)
+static CFS_AWAITS int64_t readlink_do(struct cfs_client_op *op, void *arg)
 {
 	const struct path_args *a = arg;
 	struct cfs_client_bytes bytes = { 0 };
@@ -325,7 +325,7 @@ ssize_t claudefs_readlink(struct claudefs *fs, const char *path, char *buf, size
 
 /* --- the whole, and xattrs --- */
 
-static int64_t statvfs_do(struct cfs_client_op *op, void *arg)
+static CFS_AWAITS int64_t statvfs_do(struct cfs_client_op *op, void *arg)
 {
 	return cfs_client_statfs(op, arg);
 }
@@ -351,7 +351,7 @@ int claudefs_statvfs(struct claudefs *fs, struct statvfs *out)
 }
 
 /* The names if there is no name, else its value. */
-static int64_t xattr_get_do(struct cfs_client_op *op, void *arg)
+static CFS_AWAITS int64_t xattr_get_do(struct cfs_client_op *op, void *arg)
 {
 	const struct path_args *a = arg;
 	uint32_t room = (uint32_t)CFS_MIN(a->len_bytes, (size_t)CFS_XATTR_BYTES_MAX);
@@ -388,7 +388,7 @@ ssize_t claudefs_listxattr(struct claudefs *fs, const char *path, char *names, s
 	return cfs_library_call(fs, xattr_get_do, &a);
 }
 
-static int64_t setxattr_do(struct cfs_client_op *op, void *arg)
+static CFS_AWAITS int64_t setxattr_do(struct cfs_client_op *op, void *arg)
 {
 	const struct path_args *a = arg;
 	struct cfs_walk w;
@@ -413,7 +413,7 @@ int claudefs_setxattr(struct claudefs *fs, const char *path, const char *name, c
 	return (int)cfs_library_call(fs, setxattr_do, &a);
 }
 
-static int64_t removexattr_do(struct cfs_client_op *op, void *arg)
+static CFS_AWAITS int64_t removexattr_do(struct cfs_client_op *op, void *arg)
 {
 	const struct path_args *a = arg;
 	struct cfs_walk w;

@@ -26,7 +26,7 @@ static uint64_t floor_of(const struct cfs_client *c)
 	return cfs_list_first(&c->changes, struct change, link)->seq;
 }
 
-static int change_begin(struct cfs_client *c, struct change *ch)
+static CFS_AWAITS int change_begin(struct cfs_client *c, struct change *ch)
 {
 	while (c->next_seq - floor_of(c) >= CFS_CLIENT_SEQ_WINDOW) {
 		int rc = cfs_waitq_wait(&c->window);
@@ -66,8 +66,8 @@ static enum verdict judge(int rc)
 	}
 }
 
-static int send_once(struct cfs_client *c, uint32_t shard, struct cfs_msg *req,
-		     struct cfs_net_reply *out)
+static CFS_AWAITS int send_once(struct cfs_client *c, uint32_t shard, struct cfs_msg *req,
+				struct cfs_net_reply *out)
 {
 	struct cfs_client_peer *peer;
 	int rc;
@@ -90,7 +90,8 @@ static int send_once(struct cfs_client *c, uint32_t shard, struct cfs_msg *req,
 	return cfs_msg_is_set(&out->msg, rc) ? (int)out->msg.rc : 0;
 }
 
-static int pause_before_retry(struct cfs_client_op *op, uint32_t tries, uint64_t give_up_ns)
+static CFS_AWAITS int pause_before_retry(struct cfs_client_op *op, uint32_t tries,
+					 uint64_t give_up_ns)
 {
 	uint64_t now = cfs_now_ns();
 	uint32_t shift = CFS_MIN(tries, 16u);
@@ -101,8 +102,8 @@ static int pause_before_retry(struct cfs_client_op *op, uint32_t tries, uint64_t
 	return cfs_client_op_sleep(op, now + pause_ns);
 }
 
-static int call_until_answered(struct cfs_client_op *op, uint32_t shard, struct cfs_msg *req,
-			       struct cfs_net_reply *out)
+static CFS_AWAITS int call_until_answered(struct cfs_client_op *op, uint32_t shard,
+					  struct cfs_msg *req, struct cfs_net_reply *out)
 {
 	struct cfs_client *c = op->client;
 	uint64_t give_up_ns = CFS_DEADLINE_NONE;

@@ -23,8 +23,8 @@ static int take_opts(struct cfs_client *c, const struct cfs_client_opts *opts)
 	return 0;
 }
 
-static int endpoint_open(struct cfs_client *c, const struct cfs_client_opts *opts, char *err_out,
-			 uint32_t err_bytes)
+static CFS_AWAITS int endpoint_open(struct cfs_client *c, const struct cfs_client_opts *opts,
+				    char *err_out, uint32_t err_bytes)
 {
 	const char *own = opts->endpoint;
 	const struct cfs_net_opts net = {
@@ -39,7 +39,7 @@ static int endpoint_open(struct cfs_client *c, const struct cfs_client_opts *opt
 }
 
 /* The first connection: tried as often as the time allows. */
-static int connect_first(struct cfs_client *c, const struct cfs_client_opts *opts)
+static CFS_AWAITS int connect_first(struct cfs_client *c, const struct cfs_client_opts *opts)
 {
 	uint64_t wait_ns = opts->connect_ns ? opts->connect_ns : opts->wait_ns;
 	uint64_t give_up_ns = wait_ns ? cfs_now_ns() + wait_ns : CFS_DEADLINE_NONE;
@@ -61,7 +61,7 @@ static int connect_first(struct cfs_client *c, const struct cfs_client_opts *opt
 	}
 }
 
-static void client_destroy(struct cfs_client *c)
+static CFS_AWAITS void client_destroy(struct cfs_client *c)
 {
 	cfs_client_map_fini(c);
 	cfs_client_peers_close(c, true);
@@ -125,7 +125,7 @@ int cfs_client_open(const struct cfs_client_opts *opts, struct cfs_client **out,
 	return 0;
 }
 
-static void say_bye(struct cfs_client *c)
+static CFS_AWAITS void say_bye(struct cfs_client *c)
 {
 	struct cfs_net_reply reply = { 0 };
 	uint64_t deadline = cfs_deadline_narrow(cfs_now_ns() + CFS_CLIENT_HELLO_NS / 2);

@@ -140,7 +140,7 @@ static int map_take(struct cfs_client *c, struct cfs_map *m)
 	return 0;
 }
 
-static int hello(struct cfs_client *c, struct cfs_client_peer *peer)
+static CFS_AWAITS int hello(struct cfs_client *c, struct cfs_client_peer *peer)
 {
 	CFS_CLEANUP(cfs_net_reply_fini) struct cfs_net_reply reply = { 0 };
 	struct cfs_msg req;
@@ -168,7 +168,7 @@ static int hello(struct cfs_client *c, struct cfs_client_peer *peer)
 	return map_take(c, &map);
 }
 
-static int hello_at(struct cfs_client *c, const char *addr)
+static CFS_AWAITS int hello_at(struct cfs_client *c, const char *addr)
 {
 	struct cfs_client_peer *peer;
 	int rc = peer_get(c, addr, &peer);
@@ -200,7 +200,7 @@ int cfs_client_connect_once(struct cfs_client *c)
 	return rc;
 }
 
-static void connector(void *arg)
+static CFS_AWAITS void connector(void *arg)
 {
 	struct cfs_client *c = arg;
 	uint64_t pause_ns = CFS_CLIENT_BACKOFF_MIN_NS;
@@ -242,7 +242,7 @@ static int connector_start(struct cfs_client *c)
 	return rc;
 }
 
-static int ping(struct cfs_client *c, struct cfs_client_peer *peer)
+static CFS_AWAITS int ping(struct cfs_client *c, struct cfs_client_peer *peer)
 {
 	struct cfs_net_reply reply = { 0 };
 	struct cfs_msg req;
@@ -283,7 +283,7 @@ void cfs_client_keep_alive(void *arg)
 
 /* One wait on the op's queue, ended by a wake-up, @until_ns, the fiber's deadline, or cancellation.
  */
-static int op_wait(struct cfs_client_op *op, uint64_t until_ns)
+static CFS_AWAITS int op_wait(struct cfs_client_op *op, uint64_t until_ns)
 {
 	uint64_t deadline;
 	int rc;

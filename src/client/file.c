@@ -71,7 +71,7 @@ int cfs_client_release(struct cfs_client_op *op, uint64_t ino)
 	return cfs_client_call(op, cfs_ino_home(ino), &req, &reply);
 }
 
-static int refresh(struct cfs_client_op *op, struct cfs_client_file *f)
+static CFS_AWAITS int refresh(struct cfs_client_op *op, struct cfs_client_file *f)
 {
 	struct cfs_attr attr;
 	int rc = cfs_client_getattr(op, f->ino, &attr); /* learns, as @f is in the table */
@@ -147,7 +147,7 @@ static int pieces_cut(struct cfs_client_op *op, struct cfs_client_file *f, uint6
 }
 
 /* Runs @fn for each piece, side by side. Returns the first error. */
-static int pieces_run(struct cfs_client_piece **pieces, uint32_t count, cfs_fiber_fn fn)
+static CFS_AWAITS int pieces_run(struct cfs_client_piece **pieces, uint32_t count, cfs_fiber_fn fn)
 {
 	struct cfs_group group;
 	int rc = 0;
@@ -215,8 +215,8 @@ static int crcs_check(uint64_t off_bytes, const uint8_t *data, uint32_t len_byte
 	return 0;
 }
 
-static int call_with_bulk(struct cfs_client_op *op, uint32_t shard, struct cfs_msg *req, void *mem,
-			  uint32_t len_bytes, struct cfs_net_reply *out)
+static CFS_AWAITS int call_with_bulk(struct cfs_client_op *op, uint32_t shard, struct cfs_msg *req,
+				     void *mem, uint32_t len_bytes, struct cfs_net_reply *out)
 {
 	struct cfs_net_region region;
 	int rc = cfs_net_region_open(op->client->net, mem, len_bytes, &region);
@@ -242,7 +242,7 @@ static int64_t piece_got(const struct cfs_client_piece *p)
 	return (int64_t)got;
 }
 
-static int piece_read_once(struct cfs_client_piece *p)
+static CFS_AWAITS int piece_read_once(struct cfs_client_piece *p)
 {
 	struct cfs_msg *req = &p->req;
 	const struct cfs_msg *m = &p->reply.msg;
@@ -271,7 +271,7 @@ static int piece_read_once(struct cfs_client_piece *p)
 			  m->crcs);
 }
 
-static void piece_read(void *arg)
+static CFS_AWAITS void piece_read(void *arg)
 {
 	struct cfs_client_piece *p = arg;
 
@@ -315,8 +315,9 @@ static void pieces_gather(struct cfs_client_piece **pieces, uint32_t count, void
 	out->p = buf;
 }
 
-static int read_by_hint(struct cfs_client_op *op, struct cfs_client_file *f, uint64_t off_bytes,
-			uint32_t len_bytes, void *buf, struct cfs_client_bytes *out)
+static CFS_AWAITS int read_by_hint(struct cfs_client_op *op, struct cfs_client_file *f,
+				   uint64_t off_bytes, uint32_t len_bytes, void *buf,
+				   struct cfs_client_bytes *out)
 {
 	struct cfs_client_piece *pieces[CFS_CLIENT_PIECES_MAX];
 	int count = pieces_cut(op, f, off_bytes, len_bytes, buf, pieces);
@@ -331,8 +332,9 @@ static int read_by_hint(struct cfs_client_op *op, struct cfs_client_file *f, uin
 	return rc;
 }
 
-static int read_file(struct cfs_client_op *op, struct cfs_client_file *f, uint64_t off_bytes,
-		     uint32_t len_bytes, void *buf, struct cfs_client_bytes *out)
+static CFS_AWAITS int read_file(struct cfs_client_op *op, struct cfs_client_file *f,
+				uint64_t off_bytes, uint32_t len_bytes, void *buf,
+				struct cfs_client_bytes *out)
 {
 	for (uint32_t i = 0; i < CFS_CLIENT_CUT_TRIES; i++) {
 		uint64_t size;
@@ -388,9 +390,9 @@ static void learn_from_reply(struct cfs_client_file *f, const struct cfs_msg *m)
 }
 
 /* The inode's shard does it all. */
-static int write_at_home(struct cfs_client_op *op, struct cfs_client_file *f,
-			 const struct cfs_client_write *w, struct cfs_client_piece *p,
-			 uint64_t *off_out)
+static CFS_AWAITS int write_at_home(struct cfs_client_op *op, struct cfs_client_file *f,
+				    const struct cfs_client_write *w, struct cfs_client_piece *p,
+				    uint64_t *off_out)
 {
 	struct cfs_msg *req = &p->req;
 	uint32_t shard = cfs_ino_home(f->ino);
@@ -422,7 +424,7 @@ static int write_at_home(struct cfs_client_op *op, struct cfs_client_file *f,
 	return 0;
 }
 
-static void piece_write(void *arg)
+static CFS_AWAITS void piece_write(void *arg)
 {
 	struct cfs_client_piece *p = arg;
 	struct cfs_msg *req = &p->req;
@@ -444,9 +446,9 @@ static void piece_write(void *arg)
 }
 
 /* Tells the inode's shard what the chunks did; its record rests on theirs. */
-static int tell_wrote(struct cfs_client_op *op, struct cfs_client_file *f,
-		      struct cfs_client_piece **pieces, uint32_t count,
-		      const struct cfs_client_write *w)
+static CFS_AWAITS int tell_wrote(struct cfs_client_op *op, struct cfs_client_file *f,
+				 struct cfs_client_piece **pieces, uint32_t count,
+				 const struct cfs_client_write *w)
 {
 	CFS_CLEANUP(cfs_net_reply_fini) struct cfs_net_reply reply = { 0 };
 	cfs_le64 deps[CFS_CLIENT_PIECES_MAX * 3];
@@ -483,8 +485,8 @@ static int tell_wrote(struct cfs_client_op *op, struct cfs_client_file *f,
 	return rc;
 }
 
-static int write_inside(struct cfs_client_op *op, struct cfs_client_file *f,
-			const struct cfs_client_write *w)
+static CFS_AWAITS int write_inside(struct cfs_client_op *op, struct cfs_client_file *f,
+				   const struct cfs_client_write *w)
 {
 	struct cfs_client_piece *pieces[CFS_CLIENT_PIECES_MAX];
 	int count = pieces_cut(op, f, w->off_bytes, w->len_bytes, w->data, pieces);
@@ -505,8 +507,8 @@ static int write_inside(struct cfs_client_op *op, struct cfs_client_file *f,
 	return rc;
 }
 
-static int write_home_with_piece(struct cfs_client_op *op, struct cfs_client_file *f,
-				 const struct cfs_client_write *w, uint64_t *off_out)
+static CFS_AWAITS int write_home_with_piece(struct cfs_client_op *op, struct cfs_client_file *f,
+					    const struct cfs_client_write *w, uint64_t *off_out)
 {
 	struct cfs_client_piece *p = piece_get(op->client);
 	int rc;
@@ -518,8 +520,8 @@ static int write_home_with_piece(struct cfs_client_op *op, struct cfs_client_fil
 	return rc;
 }
 
-static int write_file(struct cfs_client_op *op, struct cfs_client_file *f,
-		      const struct cfs_client_write *w, uint64_t *off_out)
+static CFS_AWAITS int write_file(struct cfs_client_op *op, struct cfs_client_file *f,
+				 const struct cfs_client_write *w, uint64_t *off_out)
 {
 	uint64_t end = w->off_bytes + w->len_bytes;
 
@@ -591,8 +593,8 @@ int cfs_client_fallocate(struct cfs_client_op *op, uint64_t ino, uint32_t mode, 
 }
 
 /* Within one chunk: *off_out is relative to it; CFS_CHUNK_BYTES: not in this one. */
-static int seek_chunk(struct cfs_client_op *op, const struct cfs_client_file *f, uint64_t off_bytes,
-		      uint32_t whence, uint64_t *off_out)
+static CFS_AWAITS int seek_chunk(struct cfs_client_op *op, const struct cfs_client_file *f,
+				 uint64_t off_bytes, uint32_t whence, uint64_t *off_out)
 {
 	CFS_CLEANUP(cfs_net_reply_fini) struct cfs_net_reply reply = { 0 };
 	uint32_t chunk = (uint32_t)(off_bytes / CFS_CHUNK_BYTES);
@@ -617,8 +619,8 @@ static int seek_chunk(struct cfs_client_op *op, const struct cfs_client_file *f,
 	return 0;
 }
 
-static int seek_by_hint(struct cfs_client_op *op, struct cfs_client_file *f, uint64_t off_bytes,
-			uint32_t whence, uint64_t *off_out)
+static CFS_AWAITS int seek_by_hint(struct cfs_client_op *op, struct cfs_client_file *f,
+				   uint64_t off_bytes, uint32_t whence, uint64_t *off_out)
 {
 	uint64_t at = off_bytes;
 
@@ -645,8 +647,8 @@ static int seek_by_hint(struct cfs_client_op *op, struct cfs_client_file *f, uin
 	return 0;
 }
 
-static int seek_file(struct cfs_client_op *op, struct cfs_client_file *f, uint64_t off_bytes,
-		     uint32_t whence, uint64_t *off_out)
+static CFS_AWAITS int seek_file(struct cfs_client_op *op, struct cfs_client_file *f,
+				uint64_t off_bytes, uint32_t whence, uint64_t *off_out)
 {
 	for (uint32_t i = 0; i < CFS_CLIENT_CUT_TRIES; i++) {
 		int rc = refresh(op, f);

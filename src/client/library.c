@@ -45,7 +45,7 @@ static void call_start(struct claudefs *fs, struct call *call)
 }
 
 /* Takes calls until the pipe is closed at its other end. */
-static void take_calls(struct claudefs *fs)
+static CFS_AWAITS void take_calls(struct claudefs *fs)
 {
 	struct call *calls[CALLS_READ_MAX];
 
@@ -68,7 +68,7 @@ static void say_started(struct claudefs *fs, int rc)
 	sem_post(&fs->started);
 }
 
-static int library_run(void *arg)
+static CFS_AWAITS int library_run(void *arg)
 {
 	struct claudefs *fs = arg;
 	const struct cfs_client_opts opts = {

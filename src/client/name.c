@@ -10,15 +10,15 @@
 #define READDIR_BYTES_MAX (60u * 1024)
 
 /* Sends @req to the home of @ino and drops the answer but its rc. */
-static int call_plain(struct cfs_client_op *op, uint64_t ino, struct cfs_msg *req)
+static CFS_AWAITS int call_plain(struct cfs_client_op *op, uint64_t ino, struct cfs_msg *req)
 {
 	CFS_CLEANUP(cfs_net_reply_fini) struct cfs_net_reply reply = { 0 };
 
 	return cfs_client_call(op, cfs_ino_home(ino), req, &reply);
 }
 
-static int call_attr(struct cfs_client_op *op, uint64_t ino, struct cfs_msg *req,
-		     struct cfs_attr *attr_out)
+static CFS_AWAITS int call_attr(struct cfs_client_op *op, uint64_t ino, struct cfs_msg *req,
+				struct cfs_attr *attr_out)
 {
 	CFS_CLEANUP(cfs_net_reply_fini) struct cfs_net_reply reply = { 0 };
 	int rc = cfs_client_call(op, cfs_ino_home(ino), req, &reply);
@@ -51,8 +51,9 @@ int cfs_client_getattr(struct cfs_client_op *op, uint64_t ino, struct cfs_attr *
 }
 
 /* One walk step: *ino_out, and *attr_out if *has_attr_out. */
-static int lookup_once(struct cfs_client_op *op, uint64_t dir, struct cfs_client_name name,
-		       uint64_t *ino_out, bool *has_attr_out, struct cfs_attr *attr_out)
+static CFS_AWAITS int lookup_once(struct cfs_client_op *op, uint64_t dir,
+				  struct cfs_client_name name, uint64_t *ino_out,
+				  bool *has_attr_out, struct cfs_attr *attr_out)
 {
 	CFS_CLEANUP(cfs_net_reply_fini) struct cfs_net_reply reply = { 0 };
 	struct cfs_msg req;
@@ -129,9 +130,9 @@ struct created {
 	bool is_new; /* a record was made, so the server has opened it if asked to */
 };
 
-static int create_once(struct cfs_client_op *op, uint64_t dir, struct cfs_client_name name,
-		       const struct cfs_client_create *how, struct created *made,
-		       struct cfs_attr *attr_out)
+static CFS_AWAITS int create_once(struct cfs_client_op *op, uint64_t dir,
+				  struct cfs_client_name name, const struct cfs_client_create *how,
+				  struct created *made, struct cfs_attr *attr_out)
 {
 	CFS_CLEANUP(cfs_net_reply_fini) struct cfs_net_reply reply = { 0 };
 	uint32_t flags = how->flags & (CFS_F_EXCL | CFS_F_OPEN | CFS_F_TMPFILE);
@@ -236,8 +237,8 @@ int cfs_client_mkdir(struct cfs_client_op *op, uint64_t dir, struct cfs_client_n
 	return call_attr(op, dir, &req, attr_out);
 }
 
-static int remove_name(struct cfs_client_op *op, uint16_t msg_op, uint64_t dir,
-		       struct cfs_client_name name)
+static CFS_AWAITS int remove_name(struct cfs_client_op *op, uint16_t msg_op, uint64_t dir,
+				  struct cfs_client_name name)
 {
 	struct cfs_msg req;
 	int rc = name_check(name);
@@ -293,8 +294,8 @@ int cfs_client_rename(struct cfs_client_op *op, uint64_t dir, struct cfs_client_
 }
 
 /* Sends @req and hands out the answer's data. */
-static int call_bytes(struct cfs_client_op *op, uint64_t ino, struct cfs_msg *req,
-		      struct cfs_client_bytes *out)
+static CFS_AWAITS int call_bytes(struct cfs_client_op *op, uint64_t ino, struct cfs_msg *req,
+				 struct cfs_client_bytes *out)
 {
 	int rc;
 
@@ -337,8 +338,9 @@ int cfs_client_readdir(struct cfs_client_op *op, uint64_t dir, uint64_t cookie, 
 	return 0;
 }
 
-static int xattr_get(struct cfs_client_op *op, uint64_t ino, struct cfs_msg *req,
-		     uint32_t len_bytes, struct cfs_client_bytes *out, uint64_t *size_out)
+static CFS_AWAITS int xattr_get(struct cfs_client_op *op, uint64_t ino, struct cfs_msg *req,
+				uint32_t len_bytes, struct cfs_client_bytes *out,
+				uint64_t *size_out)
 {
 	int rc;
 

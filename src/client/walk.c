@@ -27,7 +27,8 @@ static bool is_last(const char *rest)
 }
 
 /* What the link @ino says, then @rest: malloc'd. */
-static int splice_link(struct cfs_client_op *op, uint64_t ino, const char *rest, char **out)
+static CFS_AWAITS int splice_link(struct cfs_client_op *op, uint64_t ino, const char *rest,
+				  char **out)
 {
 	struct cfs_client_bytes target = { 0 };
 	int rc = cfs_client_readlink(op, ino, &target);
@@ -49,20 +50,20 @@ static int splice_link(struct cfs_client_op *op, uint64_t ino, const char *rest,
 }
 
 /* Where the walk is: the directory @at, whose attributes they are. */
-static int enter(struct cfs_client_op *op, uint64_t ino, struct cfs_attr *at)
+static CFS_AWAITS int enter(struct cfs_client_op *op, uint64_t ino, struct cfs_attr *at)
 {
 	return cfs_client_getattr(op, ino, at);
 }
 
-static int step_dots(struct cfs_client_op *op, size_t len, struct cfs_attr *at,
-		     struct cfs_walk *out)
+static CFS_AWAITS int step_dots(struct cfs_client_op *op, size_t len, struct cfs_attr *at,
+				struct cfs_walk *out)
 {
 	out->last[0] = '\0';
 	return len == 1 || at->ino == CFS_INO_ROOT ? 0 : enter(op, at->parent, at);
 }
 
-static int step_name(struct cfs_client_op *op, const char *part, size_t len,
-		     const struct cfs_attr *at, struct cfs_walk *out)
+static CFS_AWAITS int step_name(struct cfs_client_op *op, const char *part, size_t len,
+				const struct cfs_attr *at, struct cfs_walk *out)
 {
 	int rc;
 
@@ -80,8 +81,8 @@ static int step_name(struct cfs_client_op *op, const char *part, size_t len,
 }
 
 /* Walks @path, or up to a link in it: then *@link_out is the rest of the way. */
-static int walk_once(struct cfs_client_op *op, const char *path, bool follows, struct cfs_attr *at,
-		     struct cfs_walk *out, char **link_out)
+static CFS_AWAITS int walk_once(struct cfs_client_op *op, const char *path, bool follows,
+				struct cfs_attr *at, struct cfs_walk *out, char **link_out)
 {
 	CFS_CLEANUP(cfs_free_p) char *text = strdup(path);
 	char *rest = text, *part;

@@ -24,45 +24,55 @@
  * options say.
  */
 struct cfs_fuse_handlers {
-	int (*lookup)(struct cfs_client_op *op, uint64_t dir, struct cfs_client_name name,
-		      struct cfs_attr *attr_out);
-	int (*getattr)(struct cfs_client_op *op, uint64_t ino, struct cfs_attr *attr_out);
-	int (*setattr)(struct cfs_client_op *op, uint64_t ino, const struct cfs_client_setattr *set,
-		       struct cfs_attr *attr_out);
-	int (*create)(struct cfs_client_op *op, uint64_t dir, struct cfs_client_name name,
-		      const struct cfs_client_create *how, struct cfs_attr *attr_out);
-	int (*mkdir)(struct cfs_client_op *op, uint64_t dir, struct cfs_client_name name,
-		     uint32_t mode, struct cfs_attr *attr_out);
-	int (*unlink)(struct cfs_client_op *op, uint64_t dir, struct cfs_client_name name);
-	int (*rmdir)(struct cfs_client_op *op, uint64_t dir, struct cfs_client_name name);
-	int (*link)(struct cfs_client_op *op, uint64_t ino, uint64_t dir,
-		    struct cfs_client_name name, struct cfs_attr *attr_out);
-	int (*rename)(struct cfs_client_op *op, uint64_t dir, struct cfs_client_name name,
-		      uint64_t new_dir, struct cfs_client_name new_name, uint32_t flags);
-	int (*readlink)(struct cfs_client_op *op, uint64_t ino, struct cfs_client_bytes *out);
-	int (*readdir)(struct cfs_client_op *op, uint64_t dir, uint64_t cookie, uint32_t len_bytes,
-		       bool has_attrs, struct cfs_client_page *out);
-	int (*getxattr)(struct cfs_client_op *op, uint64_t ino, struct cfs_client_name name,
-			uint32_t len_bytes, struct cfs_client_bytes *out, uint64_t *size_out);
-	int (*listxattr)(struct cfs_client_op *op, uint64_t ino, uint32_t len_bytes,
-			 struct cfs_client_bytes *out, uint64_t *size_out);
-	int (*setxattr)(struct cfs_client_op *op, uint64_t ino, struct cfs_client_name name,
-			const void *value, uint32_t len_bytes, uint32_t flags);
-	int (*removexattr)(struct cfs_client_op *op, uint64_t ino, struct cfs_client_name name);
-	int (*open)(struct cfs_client_op *op, uint64_t ino, uint32_t flags,
-		    struct cfs_attr *attr_out);
-	int (*release)(struct cfs_client_op *op, uint64_t ino);
-	int (*read)(struct cfs_client_op *op, uint64_t ino, uint64_t off_bytes, uint32_t len_bytes,
-		    void *buf, struct cfs_client_bytes *out);
-	int (*write)(struct cfs_client_op *op, uint64_t ino, const struct cfs_client_write *w,
-		     uint64_t *off_out);
-	int (*fallocate)(struct cfs_client_op *op, uint64_t ino, uint32_t mode, uint64_t off_bytes,
-			 uint64_t len_bytes);
-	int (*seek)(struct cfs_client_op *op, uint64_t ino, uint64_t off_bytes, uint32_t whence,
-		    uint64_t *off_out);
-	int (*fsync)(struct cfs_client_op *op, uint64_t ino, bool is_datasync);
-	int (*statfs)(struct cfs_client_op *op, struct cfs_statfs *out);
-	int (*status)(struct cfs_client_op *op, uint32_t flags, struct cfs_client_bytes *out);
+	CFS_AWAITS int (*lookup)(struct cfs_client_op *op, uint64_t dir,
+				 struct cfs_client_name name, struct cfs_attr *attr_out);
+	CFS_AWAITS int (*getattr)(struct cfs_client_op *op, uint64_t ino,
+				  struct cfs_attr *attr_out);
+	CFS_AWAITS int (*setattr)(struct cfs_client_op *op, uint64_t ino,
+				  const struct cfs_client_setattr *set, struct cfs_attr *attr_out);
+	CFS_AWAITS int (*create)(struct cfs_client_op *op, uint64_t dir,
+				 struct cfs_client_name name, const struct cfs_client_create *how,
+				 struct cfs_attr *attr_out);
+	CFS_AWAITS int (*mkdir)(struct cfs_client_op *op, uint64_t dir, struct cfs_client_name name,
+				uint32_t mode, struct cfs_attr *attr_out);
+	CFS_AWAITS int (*unlink)(struct cfs_client_op *op, uint64_t dir,
+				 struct cfs_client_name name);
+	CFS_AWAITS int (*rmdir)(struct cfs_client_op *op, uint64_t dir,
+				struct cfs_client_name name);
+	CFS_AWAITS int (*link)(struct cfs_client_op *op, uint64_t ino, uint64_t dir,
+			       struct cfs_client_name name, struct cfs_attr *attr_out);
+	CFS_AWAITS int (*rename)(struct cfs_client_op *op, uint64_t dir,
+				 struct cfs_client_name name, uint64_t new_dir,
+				 struct cfs_client_name new_name, uint32_t flags);
+	CFS_AWAITS int (*readlink)(struct cfs_client_op *op, uint64_t ino,
+				   struct cfs_client_bytes *out);
+	CFS_AWAITS int (*readdir)(struct cfs_client_op *op, uint64_t dir, uint64_t cookie,
+				  uint32_t len_bytes, bool has_attrs, struct cfs_client_page *out);
+	CFS_AWAITS int (*getxattr)(struct cfs_client_op *op, uint64_t ino,
+				   struct cfs_client_name name, uint32_t len_bytes,
+				   struct cfs_client_bytes *out, uint64_t *size_out);
+	CFS_AWAITS int (*listxattr)(struct cfs_client_op *op, uint64_t ino, uint32_t len_bytes,
+				    struct cfs_client_bytes *out, uint64_t *size_out);
+	CFS_AWAITS int (*setxattr)(struct cfs_client_op *op, uint64_t ino,
+				   struct cfs_client_name name, const void *value,
+				   uint32_t len_bytes, uint32_t flags);
+	CFS_AWAITS int (*removexattr)(struct cfs_client_op *op, uint64_t ino,
+				      struct cfs_client_name name);
+	CFS_AWAITS int (*open)(struct cfs_client_op *op, uint64_t ino, uint32_t flags,
+			       struct cfs_attr *attr_out);
+	CFS_AWAITS int (*release)(struct cfs_client_op *op, uint64_t ino);
+	CFS_AWAITS int (*read)(struct cfs_client_op *op, uint64_t ino, uint64_t off_bytes,
+			       uint32_t len_bytes, void *buf, struct cfs_client_bytes *out);
+	CFS_AWAITS int (*write)(struct cfs_client_op *op, uint64_t ino,
+				const struct cfs_client_write *w, uint64_t *off_out);
+	CFS_AWAITS int (*fallocate)(struct cfs_client_op *op, uint64_t ino, uint32_t mode,
+				    uint64_t off_bytes, uint64_t len_bytes);
+	CFS_AWAITS int (*seek)(struct cfs_client_op *op, uint64_t ino, uint64_t off_bytes,
+			       uint32_t whence, uint64_t *off_out);
+	CFS_AWAITS int (*fsync)(struct cfs_client_op *op, uint64_t ino, bool is_datasync);
+	CFS_AWAITS int (*statfs)(struct cfs_client_op *op, struct cfs_statfs *out);
+	CFS_AWAITS int (*status)(struct cfs_client_op *op, uint32_t flags,
+				 struct cfs_client_bytes *out);
 };
 
 extern const struct cfs_fuse_handlers cfs_fuse_client_handlers;

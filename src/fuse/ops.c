@@ -91,8 +91,8 @@ static void reply_attr(struct cfs_fuse_req *req, int rc, const struct cfs_attr *
 /* --- names --- */
 
 /* "." and ".." come from the NFS server only, of nodes that the kernel has forgotten. */
-static int lookup_special(struct cfs_fuse_req *req, struct cfs_client_name name,
-			  struct cfs_attr *attr)
+static CFS_AWAITS int lookup_special(struct cfs_fuse_req *req, struct cfs_client_name name,
+				     struct cfs_attr *attr)
 {
 	int rc = HANDLE(req, getattr, req->in.nodeid, attr);
 
@@ -103,7 +103,7 @@ static int lookup_special(struct cfs_fuse_req *req, struct cfs_client_name name,
 	return HANDLE(req, getattr, attr->ino == FUSE_ROOT_ID ? FUSE_ROOT_ID : attr->parent, attr);
 }
 
-static void op_lookup(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_lookup(struct cfs_fuse_req *req)
 {
 	struct cfs_client_name name = string_at(req, 0, 0);
 	struct cfs_attr attr;
@@ -116,8 +116,8 @@ static void op_lookup(struct cfs_fuse_req *req)
 	reply_entry(req, rc, &attr);
 }
 
-static void make_node(struct cfs_fuse_req *req, struct cfs_client_name name,
-		      const struct cfs_client_create *how)
+static CFS_AWAITS void make_node(struct cfs_fuse_req *req, struct cfs_client_name name,
+				 const struct cfs_client_create *how)
 {
 	struct cfs_attr attr;
 	int rc = HANDLE(req, create, req->in.nodeid, name, how, &attr);
@@ -125,7 +125,7 @@ static void make_node(struct cfs_fuse_req *req, struct cfs_client_name name,
 	reply_entry(req, rc, &attr);
 }
 
-static void op_mknod(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_mknod(struct cfs_fuse_req *req)
 {
 	const struct fuse_mknod_in *in = ARGS(req, fuse_mknod_in);
 	const struct cfs_client_create how = {
@@ -141,7 +141,7 @@ static void op_mknod(struct cfs_fuse_req *req)
 	make_node(req, string_at(req, sizeof(*in), 0), &how);
 }
 
-static void op_symlink(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_symlink(struct cfs_fuse_req *req)
 {
 	const struct cfs_client_create how = {
 		.mode = S_IFLNK | 0777,
@@ -156,7 +156,7 @@ static void op_symlink(struct cfs_fuse_req *req)
 	make_node(req, string_at(req, 0, 0), &how);
 }
 
-static void op_mkdir(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_mkdir(struct cfs_fuse_req *req)
 {
 	const struct fuse_mkdir_in *in = ARGS(req, fuse_mkdir_in);
 	struct cfs_attr attr;
@@ -166,31 +166,31 @@ static void op_mkdir(struct cfs_fuse_req *req)
 	reply_entry(req, rc, &attr);
 }
 
-static void op_unlink(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_unlink(struct cfs_fuse_req *req)
 {
 	reply_rc(req, HANDLE(req, unlink, req->in.nodeid, string_at(req, 0, 0)));
 }
 
-static void op_rmdir(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_rmdir(struct cfs_fuse_req *req)
 {
 	reply_rc(req, HANDLE(req, rmdir, req->in.nodeid, string_at(req, 0, 0)));
 }
 
-static void rename_to(struct cfs_fuse_req *req, uint32_t skip_bytes, uint64_t new_dir,
-		      uint32_t flags)
+static CFS_AWAITS void rename_to(struct cfs_fuse_req *req, uint32_t skip_bytes, uint64_t new_dir,
+				 uint32_t flags)
 {
 	reply_rc(req, HANDLE(req, rename, req->in.nodeid, string_at(req, skip_bytes, 0), new_dir,
 			     string_at(req, skip_bytes, 1), flags));
 }
 
-static void op_rename(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_rename(struct cfs_fuse_req *req)
 {
 	const struct fuse_rename_in *in = ARGS(req, fuse_rename_in);
 
 	rename_to(req, sizeof(*in), in->newdir, 0);
 }
 
-static void op_rename2(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_rename2(struct cfs_fuse_req *req)
 {
 	const struct fuse_rename2_in *in = ARGS(req, fuse_rename2_in);
 	uint32_t flags = 0;
@@ -206,7 +206,7 @@ static void op_rename2(struct cfs_fuse_req *req)
 	rename_to(req, sizeof(*in), in->newdir, flags);
 }
 
-static void op_link(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_link(struct cfs_fuse_req *req)
 {
 	const struct fuse_link_in *in = ARGS(req, fuse_link_in);
 	struct cfs_attr attr;
@@ -216,7 +216,7 @@ static void op_link(struct cfs_fuse_req *req)
 	reply_entry(req, rc, &attr);
 }
 
-static void op_readlink(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_readlink(struct cfs_fuse_req *req)
 {
 	struct cfs_client_bytes bytes = { 0 };
 	int rc = HANDLE(req, readlink, req->in.nodeid, &bytes);
@@ -227,7 +227,7 @@ static void op_readlink(struct cfs_fuse_req *req)
 
 /* --- attributes --- */
 
-static void op_getattr(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_getattr(struct cfs_fuse_req *req)
 {
 	struct cfs_attr attr;
 	int rc = HANDLE(req, getattr, req->in.nodeid, &attr);
@@ -235,7 +235,7 @@ static void op_getattr(struct cfs_fuse_req *req)
 	reply_attr(req, rc, &attr);
 }
 
-static void op_statx(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_statx(struct cfs_fuse_req *req)
 {
 	struct fuse_statx_out out;
 	struct cfs_attr attr;
@@ -246,7 +246,7 @@ static void op_statx(struct cfs_fuse_req *req)
 	cfs_fuse_reply(req, rc, &out, sizeof(out));
 }
 
-static void op_setattr(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_setattr(struct cfs_fuse_req *req)
 {
 	struct cfs_client_setattr set;
 	struct cfs_attr attr;
@@ -262,7 +262,7 @@ static void op_setattr(struct cfs_fuse_req *req)
 
 /* --- xattrs --- */
 
-static int own_xattr(struct cfs_fuse_req *req, const char *name, char **text_out)
+static CFS_AWAITS int own_xattr(struct cfs_fuse_req *req, const char *name, char **text_out)
 {
 	struct cfs_client_bytes bytes = { 0 };
 	int rc;
@@ -292,7 +292,7 @@ static void reply_xattr(struct cfs_fuse_req *req, int rc, uint32_t room_bytes, c
 		cfs_fuse_reply(req, rc, value, value_bytes);
 }
 
-static void op_getxattr(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_getxattr(struct cfs_fuse_req *req)
 {
 	const struct fuse_getxattr_in *in = ARGS(req, fuse_getxattr_in);
 	struct cfs_client_name name = string_at(req, sizeof(*in), 0);
@@ -316,7 +316,7 @@ static void op_getxattr(struct cfs_fuse_req *req)
 	cfs_client_bytes_fini(&bytes);
 }
 
-static void op_listxattr(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_listxattr(struct cfs_fuse_req *req)
 {
 	const struct fuse_getxattr_in *in = ARGS(req, fuse_getxattr_in);
 	struct cfs_client_bytes bytes = { 0 };
@@ -327,7 +327,7 @@ static void op_listxattr(struct cfs_fuse_req *req)
 	cfs_client_bytes_fini(&bytes);
 }
 
-static void op_setxattr(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_setxattr(struct cfs_fuse_req *req)
 {
 	const struct fuse_setxattr_in *in = ARGS(req, fuse_setxattr_in);
 	struct cfs_client_name name = string_at(req, sizeof(*in), 0);
@@ -346,7 +346,7 @@ static void op_setxattr(struct cfs_fuse_req *req)
 		 HANDLE(req, setxattr, req->in.nodeid, name, req->args + head, in->size, flags));
 }
 
-static void op_removexattr(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_removexattr(struct cfs_fuse_req *req)
 {
 	reply_rc(req, HANDLE(req, removexattr, req->in.nodeid, string_at(req, 0, 0)));
 }
@@ -360,7 +360,7 @@ static void open_out(const struct cfs_fuse_req *req, uint32_t flags, const struc
 	out->open_flags = cfs_fuse_open_flags(req->fuse->features, flags, attr->size);
 }
 
-static void op_open(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_open(struct cfs_fuse_req *req)
 {
 	const struct fuse_open_in *in = ARGS(req, fuse_open_in);
 	struct fuse_open_out out;
@@ -378,7 +378,7 @@ static void op_open(struct cfs_fuse_req *req)
 	cfs_fuse_reply(req, rc, &out, sizeof(out));
 }
 
-static void create_and_open(struct cfs_fuse_req *req, uint32_t flags)
+static CFS_AWAITS void create_and_open(struct cfs_fuse_req *req, uint32_t flags)
 {
 	const struct fuse_create_in *in = ARGS(req, fuse_create_in);
 	struct {
@@ -406,23 +406,23 @@ static void create_and_open(struct cfs_fuse_req *req, uint32_t flags)
 	cfs_fuse_reply(req, rc, &out, sizeof(out));
 }
 
-static void op_create(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_create(struct cfs_fuse_req *req)
 {
 	create_and_open(req, 0);
 }
 
-static void op_tmpfile(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_tmpfile(struct cfs_fuse_req *req)
 {
 	create_and_open(req, CFS_F_TMPFILE);
 }
 
 /* Nobody waits for it: the kernel has the close(2) done already. */
-static void op_release(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_release(struct cfs_fuse_req *req)
 {
 	reply_rc(req, HANDLE(req, release, req->in.nodeid));
 }
 
-static void read_into(struct cfs_fuse_req *req, const struct fuse_read_in *in, void *buf)
+static CFS_AWAITS void read_into(struct cfs_fuse_req *req, const struct fuse_read_in *in, void *buf)
 {
 	struct cfs_client_bytes bytes = { 0 };
 	int rc = HANDLE(req, read, req->in.nodeid, in->offset, in->size, buf, &bytes);
@@ -433,7 +433,7 @@ static void read_into(struct cfs_fuse_req *req, const struct fuse_read_in *in, v
 	cfs_client_bytes_fini(&bytes);
 }
 
-static void op_read(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_read(struct cfs_fuse_req *req)
 {
 	const struct fuse_read_in in = *ARGS(req, fuse_read_in);
 	struct cfs_fuse_mem *mem;
@@ -457,7 +457,7 @@ static void op_read(struct cfs_fuse_req *req)
 	cfs_fuse_mem_put(req->fuse, mem);
 }
 
-static void op_write(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_write(struct cfs_fuse_req *req)
 {
 	const struct fuse_write_in *in = ARGS(req, fuse_write_in);
 	struct fuse_write_out out = { .size = in->size };
@@ -486,7 +486,7 @@ static void op_write(struct cfs_fuse_req *req)
 	cfs_fuse_reply(req, rc, &out, sizeof(out));
 }
 
-static void op_fsync(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_fsync(struct cfs_fuse_req *req)
 {
 	const struct fuse_fsync_in *in = ARGS(req, fuse_fsync_in);
 
@@ -494,14 +494,14 @@ static void op_fsync(struct cfs_fuse_req *req)
 		 HANDLE(req, fsync, req->in.nodeid, (in->fsync_flags & FUSE_FSYNC_FDATASYNC) != 0));
 }
 
-static void op_fallocate(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_fallocate(struct cfs_fuse_req *req)
 {
 	const struct fuse_fallocate_in *in = ARGS(req, fuse_fallocate_in);
 
 	reply_rc(req, HANDLE(req, fallocate, req->in.nodeid, in->mode, in->offset, in->length));
 }
 
-static void op_lseek(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_lseek(struct cfs_fuse_req *req)
 {
 	const struct fuse_lseek_in *in = ARGS(req, fuse_lseek_in);
 	struct fuse_lseek_out out = { 0 };
@@ -534,7 +534,7 @@ static int64_t dirents_encode(const struct cfs_client_bytes *page, bool is_plus,
 	return used;
 }
 
-static void read_dir(struct cfs_fuse_req *req, bool is_plus)
+static CFS_AWAITS void read_dir(struct cfs_fuse_req *req, bool is_plus)
 {
 	const struct fuse_read_in *in = ARGS(req, fuse_read_in);
 	uint32_t cap = CFS_MIN(in->size, READDIR_OUT_BYTES_MAX);
@@ -557,12 +557,12 @@ static void read_dir(struct cfs_fuse_req *req, bool is_plus)
 	free(out);
 }
 
-static void op_readdir(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_readdir(struct cfs_fuse_req *req)
 {
 	read_dir(req, false);
 }
 
-static void op_readdirplus(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_readdirplus(struct cfs_fuse_req *req)
 {
 	read_dir(req, true);
 }
@@ -581,7 +581,7 @@ static void op_ok(struct cfs_fuse_req *req)
 	reply_rc(req, 0);
 }
 
-static void op_statfs(struct cfs_fuse_req *req)
+static CFS_AWAITS void op_statfs(struct cfs_fuse_req *req)
 {
 	struct fuse_kstatfs out = { 0 };
 	struct cfs_statfs s;
@@ -615,7 +615,7 @@ static const struct op_format formats[FUSE_OPCODE_MAX + 1] = { FUSE_OPCODE_TABLE
 #define READS true
 #define CHANGES false
 static const struct {
-	void (*serve)(struct cfs_fuse_req *req);
+	CFS_AWAITS void (*serve)(struct cfs_fuse_req *req);
 	bool is_read;
 } ops[FUSE_OPCODE_MAX + 1] = {
 	[FUSE_LOOKUP] = { op_lookup, READS },
@@ -689,7 +689,7 @@ bool cfs_fuse_request_is_valid(const struct fuse_in_header *in, const uint8_t *a
 	return true;
 }
 
-void cfs_fuse_serve_request(struct cfs_fuse_req *req)
+CFS_AWAITS void cfs_fuse_serve_request(struct cfs_fuse_req *req)
 {
 	cfs_assert(req->in.opcode <= FUSE_OPCODE_MAX);
 	if (ops[req->in.opcode].serve)

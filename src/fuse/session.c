@@ -212,7 +212,7 @@ void cfs_fuse_reply(struct cfs_fuse_req *req, int rc, const void *out, size_t ou
 	reply_unique(f, req->in.unique, rc, out, out_bytes);
 }
 
-static void request_fiber(void *arg)
+static CFS_AWAITS void request_fiber(void *arg)
 {
 	struct cfs_fuse_req *req = arg;
 
@@ -283,7 +283,7 @@ static bool is_dying(uint32_t pid)
 	return has_kill_pending(status, "\nSigPnd:") || has_kill_pending(status, "\nShdPnd:");
 }
 
-static void watch_interrupted(void *arg)
+static CFS_AWAITS void watch_interrupted(void *arg)
 {
 	struct cfs_fuse *f = arg;
 
@@ -346,7 +346,7 @@ static int read_ahead_write(void *arg)
 
 /* The kernel caps read-ahead by a value that INIT can only lower; without the right to raise it
  * reads are smaller, no more. */
-static void after_init(void *arg)
+static CFS_AWAITS void after_init(void *arg)
 {
 	struct cfs_fuse *f = arg;
 	struct cfs_fuse_opts opts = *f->opts;
