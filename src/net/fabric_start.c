@@ -4,7 +4,9 @@
  */
 #include "net/fabric_internal.h"
 
+#include <dlfcn.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +18,24 @@
 
 #define FABRIC_VERSION FI_VERSION(1, 17)
 #define MR_MODE (FI_MR_LOCAL | FI_MR_VIRT_ADDR | FI_MR_ALLOCATED | FI_MR_PROV_KEY)
+
+/*
+ * The PSM libraries, which libfabric loads for hardware of theirs, take the fatal signals and those
+ * that end a program as they are loaded, to leave a backtrace in the current folder. We come after
+ * them, being linked to them, and before main(): what is of theirs becomes the default again.
+ */
+__attribute__((constructor)) static void psm_signals_undo(void)
+{
+	for (int sig = 1; sig < SIGRTMIN; sig++) {
+		struct sigaction now;
+		Dl_info of;
+
+		if (sigaction(sig, NULL, &now) == 0 && now.sa_handler != SIG_DFL &&
+		    now.sa_handler != SIG_IGN && dladdr((void *)now.sa_sigaction, &of) != 0 &&
+		    of.dli_fname && strstr(of.dli_fname, "/libpsm"))
+			(void)signal(sig, SIG_DFL);
+	}
+}
 
 /* --- starting: on an offload thread, since it looks at every interface and may ask a resolver ---
  */

@@ -348,6 +348,20 @@ static int shm_setup(void **state)
 	return 0;
 }
 
+/* libfabric's libraries take signals as they are loaded; they are given back. */
+static void leaves_signals_alone(void **state)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGABRT, SIGILL };
+
+	(void)state;
+	for (uint32_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+		struct sigaction now;
+
+		assert_int_equal(sigaction(signals[i], NULL, &now), 0);
+		assert_true(now.sa_handler == SIG_DFL);
+	}
+}
+
 #define BOTH(name) \
 	cmocka_unit_test_setup(tcp_##name, shm_setup), cmocka_unit_test_setup(shm_##name, shm_setup)
 
@@ -374,6 +388,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(idle),
 		BOTH(killed_and_restarted),
 		cmocka_unit_test(stopped),
+		cmocka_unit_test(leaves_signals_alone),
 	};
 	struct cfs_runtime_opts opts = { .cores = 1, .pin_cpu = -2 };
 
