@@ -11,7 +11,9 @@
 
 #define CLI_LINE_BYTES 1024
 
-static void say_line(const struct cli *c, const char *text, const char *next)
+/* Not inlined: with the buffers of its callers the frame would be too large. */
+__attribute__((noinline)) static void say_line(const struct cli *c, const char *text,
+					       const char *next)
 {
 	char line[CLI_LINE_BYTES];
 
