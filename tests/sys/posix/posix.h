@@ -1,0 +1,90 @@
+/*
+ * The POSIX suite: one program, cases that each check what a standard or a manual page says, in a
+ * folder of whatever file system it is given. So the same cases run on ClaudeFS in every shape and,
+ * for comparison, on ext4.
+ *
+ * A case runs in a process of its own, in an empty folder of its own that is its working directory,
+ * as root, with umask 022. The first check that fails ends it.
+ */
+#ifndef CFS_TESTS_POSIX_H
+#define CFS_TESTS_POSIX_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+struct posix_case {
+	const char *name;
+	const char *clause; /* what must hold, and who says so */
+	void (*run)(void);
+};
+
+/* One list a topic, ended by a case without a name. */
+extern const struct posix_case open_cases[], rw_cases[], size_cases[], dir_cases[], rename_cases[],
+	link_cases[], time_cases[], perm_cases[], xattr_cases[], node_cases[], readdir_cases[],
+	name_cases[], map_cases[], lock_cases[], race_cases[], fs_cases[];
+
+/* Full counts, instead of small ones; the seed of all dice. */
+extern bool posix_is_full;
+extern uint64_t posix_seed;
+/* @small or @full, as the counts are. */
+unsigned posix_count(unsigned small, unsigned full);
+uint64_t posix_random(uint64_t *dice);
+
+_Noreturn void posix_fail(const char *file, int line, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* The file system cannot do it, and may say so: not a failure of the case itself. */
+_Noreturn void posix_skip(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+#define CHECK(cond) ((cond) ? (void)0 : posix_fail(__FILE__, __LINE__, "%s", #cond))
+#define CHECK_EQ(a, b) posix_check_eq((long long)(a), (long long)(b), #a, #b, __FILE__, __LINE__)
+/* The call must succeed; its value. */
+#define OK(call) posix_ok((long)(call), #call, __FILE__, __LINE__)
+/* The call must return -1 with this errno. */
+#define FAILS(code, call) posix_fails((long)(call), code, 0, #call, __FILE__, __LINE__)
+#define FAILS_EITHER(a, b, call) posix_fails((long)(call), a, b, #call, __FILE__, __LINE__)
+
+void posix_check_eq(long long a, long long b, const char *a_text, const char *b_text,
+		    const char *file, int line);
+long posix_ok(long value, const char *text, const char *file, int line);
+void posix_fails(long value, int code, int other, const char *text, const char *file, int line);
+
+/*
+ * AS_USER(uid, gid) { ... } runs the block in a child with these ids, without other groups, and
+ * waits; a check that fails there fails the case. IN_CHILD() the same with the ids as they are.
+ */
+#define AS_USER(uid, gid) for (int go_ = posix_child_begin(uid, gid); go_; posix_child_end())
+#define IN_CHILD() for (int go_ = posix_child_begin(0, 0); go_; posix_child_end())
+int posix_child_begin(uid_t uid, gid_t gid);
+_Noreturn void posix_child_end(void);
+
+/* Starts @count children that run fn(arg, 0 .. count - 1) at the same time, and waits for all. */
+void posix_children(unsigned count, void (*fn)(void *arg, unsigned i), void *arg);
+
+#define USER 1000u
+#define OTHER 1001u
+
+/* Makes a file of @text; the text of a file (static memory, at most 64 KiB). */
+void posix_make(const char *path, const char *text);
+const char *posix_text(const char *path);
+struct stat posix_stat(const char *path);
+struct stat posix_lstat(const char *path);
+bool posix_exists(const char *path);
+/* Bytes that depend on where they are, and on @tag. */
+void posix_pattern(void *buf, size_t len_bytes, uint64_t off_bytes, uint64_t tag);
+/* Whole buffers, or the case fails. */
+void posix_write_all(int fd, const void *buf, size_t len_bytes, off_t off_bytes);
+void posix_read_all(int fd, void *buf, size_t len_bytes, off_t off_bytes);
+/* Long enough that a later change has a later time, on any file system. */
+void posix_wait_tick(void);
+void posix_sleep_ms(unsigned ms);
+
+#endif
