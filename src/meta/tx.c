@@ -59,134 +59,6 @@ struct cfs_tx_number cfs_tx_number_of(const struct cfs_msg *msg)
 	return (struct cfs_tx_number){ msg->tx_shard, msg->tx_epoch, msg->tx_count };
 }
 
-/* --- locks --- */
-
-static struct cfs_list *key_bucket(struct cfs_tx_table *t, uint64_t ino)
-{
-	return &t->keys[cfs_hash_u64(ino) % CFS_TX_BUCKETS];
-}
-
-static struct cfs_tx_key *key_find(struct cfs_tx_table *t, uint64_t ino)
-{
-	if (t->key_count == 0)
-		return NULL;
-	cfs_list_for_each(l, key_bucket(t, ino)) {
-		struct cfs_tx_key *k = cfs_list_entry(l, struct cfs_tx_key, link);
-
-		if (k->ino == ino)
-			return k;
-	}
-	return NULL;
-}
-
-static struct cfs_tx_key *key_get(struct cfs_tx_table *t, uint64_t ino)
-{
-	struct cfs_tx_key *k = key_find(t, ino);
-
-	if (k)
-		return k;
-	k = calloc(1, sizeof(*k));
-	if (!k)
-		return NULL;
-	k->ino = ino;
-	cfs_waitq_init(&k->waiters);
-	cfs_list_append(key_bucket(t, ino), &k->link);
-	t->key_count++;
-	return k;
-}
-
-static void key_put(struct cfs_tx_table *t, struct cfs_tx_key *k)
-{
-	if (k->holder || k->waiting)
-		return;
-	cfs_list_remove(&k->link);
-	t->key_count--;
-	free(k);
-}
-
-static void key_release(struct cfs_tx_table *t, uint64_t ino, const struct cfs_tx_holder *h)
-{
-	struct cfs_tx_key *k = key_find(t, ino);
-
-	if (!k || k->holder != h)
-		return;
-	k->holder = NULL;
-	cfs_waitq_wake_one(&k->waiters);
-	key_put(t, k);
-}
-
-static void ask_soon(struct cfs_tx_prepared *p);
-
-/* Whoever is in the way has been prepared perhaps for a coordinator that is gone. */
-static void hurry(const struct cfs_tx_key *k)
-{
-	if (k->holder && k->holder->prepared)
-		ask_soon(k->holder->prepared);
-}
-
-int cfs_tx_lock_try(struct cfs_meta *m, struct cfs_tx_holder *h, const struct cfs_tx_keys *keys)
-{
-	struct cfs_tx_table *t = m->tx;
-
-	for (uint32_t i = 0; i < keys->count; i++) {
-		struct cfs_tx_key *k = key_get(t, keys->ino[i]);
-
-		if (k && !k->holder && k->waiting == 0) {
-			k->holder = h;
-			continue;
-		}
-		if (k)
-			hurry(k);
-		for (uint32_t b = 0; b < i; b++)
-			key_release(t, keys->ino[b], h);
-		return k ? -CFS_EBUSY_TX : -ENOMEM;
-	}
-	return 0;
-}
-
-CFS_AWAITS int cfs_tx_lock_wait(struct cfs_meta *m, struct cfs_tx_holder *h,
-				const struct cfs_tx_keys *keys)
-{
-	struct cfs_tx_table *t = m->tx;
-	int rc = 0;
-
-	for (uint32_t i = 0; rc == 0 && i < keys->count; i++) {
-		struct cfs_tx_key *k = key_get(t, keys->ino[i]);
-
-		if (!k)
-			return -ENOMEM;
-		/* First come, first served: behind those that wait already. Woken, it is our turn.
-		 */
-		if (k->holder || k->waiting) {
-			hurry(k);
-			k->waiting++;
-			do {
-				rc = cfs_waitq_wait(&k->waiters);
-				if (k->holder)
-					hurry(k);
-			} while (rc == 0 && k->holder && !h->is_aborted);
-			k->waiting--;
-		}
-		if (rc == 0 && h->is_aborted)
-			rc = -ECANCELED;
-		if (rc == 0) {
-			k->holder = h;
-			continue;
-		}
-		if (!k->holder) /* woken and going away: the next in line */
-			cfs_waitq_wake_one(&k->waiters);
-		key_put(t, k);
-	}
-	return rc;
-}
-
-void cfs_tx_unlock(struct cfs_meta *m, const struct cfs_tx_holder *h,
-		   const struct cfs_tx_keys *keys)
-{
-	for (uint32_t i = 0; i < keys->count; i++)
-		key_release(m->tx, keys->ino[i], h);
-}
-
 /* --- who meets a prepared key --- */
 
 static struct cfs_tx_prepared *prepared_at(const struct cfs_meta *m, uint64_t ino)
@@ -195,7 +67,7 @@ static struct cfs_tx_prepared *prepared_at(const struct cfs_meta *m, uint64_t in
 
 	if (m->tx->key_count == 0)
 		return NULL;
-	k = key_find(m->tx, ino);
+	k = cfs_tx_key_find(m->tx, ino);
 	return k && k->holder && k->holder->prepared && k->holder->prepared->is_placed
 		       ? k->holder->prepared
 		       : NULL;
@@ -220,7 +92,7 @@ static CFS_AWAITS int wait_end(struct cfs_tx_prepared *p)
 	int rc = 0;
 
 	p->refs++;
-	ask_soon(p);
+	cfs_tx_ask_soon(p);
 	while (rc == 0 && !p->is_over)
 		rc = cfs_waitq_wait(&p->waiters);
 	prepared_put(p);
@@ -247,90 +119,6 @@ CFS_AWAITS int cfs_tx_settle_name(struct cfs_meta *m, uint64_t dir, struct cfs_b
 		cfs_tx_results_have_name(p->results, p->result_bytes, dir, name)))
 		rc = wait_end(p);
 	return rc;
-}
-
-/* --- numbers that ended here --- */
-
-static struct cfs_tx_peer *peer_get(struct cfs_tx_table *t, uint64_t shard)
-{
-	struct cfs_tx_peer *peer;
-
-	cfs_list_for_each(l, &t->peers) {
-		peer = cfs_list_entry(l, struct cfs_tx_peer, link);
-		if (peer->shard == shard)
-			return peer;
-	}
-	peer = calloc(1, sizeof(*peer));
-	if (!peer)
-		return NULL;
-	peer->shard = shard;
-	cfs_list_append(&t->peers, &peer->link);
-	return peer;
-}
-
-static struct cfs_tx_ended *ended_of(struct cfs_rb_node *n)
-{
-	return n ? cfs_container_of(n, struct cfs_tx_ended, node) : NULL;
-}
-
-static bool peer_refuses(const struct cfs_tx_peer *peer, const struct cfs_tx_number *n)
-{
-	struct cfs_rb_node *at = peer->ended.root;
-
-	if (cfs_tx_number_cmp(n, &peer->floor) < 0)
-		return true;
-	while (at) {
-		int cmp = cfs_tx_number_cmp(n, &ended_of(at)->number);
-
-		if (cmp == 0)
-			return true;
-		at = cmp < 0 ? at->left : at->right;
-	}
-	return false;
-}
-
-static int ended_add(struct cfs_tx_table *t, const struct cfs_tx_number *n)
-{
-	struct cfs_tx_peer *peer = peer_get(t, n->shard);
-	struct cfs_rb_node **link, *parent = NULL;
-	struct cfs_tx_ended *e;
-
-	if (!peer)
-		return -ENOMEM;
-	if (peer_refuses(peer, n))
-		return 0;
-	e = calloc(1, sizeof(*e));
-	if (!e)
-		return -ENOMEM;
-	e->number = *n;
-	link = &peer->ended.root;
-	while (*link) {
-		parent = *link;
-		link = cfs_tx_number_cmp(n, &ended_of(parent)->number) < 0 ? &parent->left
-									   : &parent->right;
-	}
-	cfs_rb_insert(&peer->ended, &e->node, parent, link);
-	return 0;
-}
-
-/* The coordinator keeps nothing below @floor: nobody will ask, and a late prepare is refused by the
- * floor. */
-static int floor_raise(struct cfs_tx_table *t, const struct cfs_tx_number *floor)
-{
-	struct cfs_tx_peer *peer = peer_get(t, floor->shard);
-	struct cfs_rb_node *n;
-
-	if (!peer)
-		return -ENOMEM;
-	if (cfs_tx_number_cmp(floor, &peer->floor) <= 0)
-		return 0;
-	peer->floor = *floor;
-	while ((n = cfs_rb_first(&peer->ended)) &&
-	       cfs_tx_number_cmp(&ended_of(n)->number, floor) < 0) {
-		cfs_rb_remove(&peer->ended, n);
-		free(ended_of(n));
-	}
-	return 0;
 }
 
 /* --- prepared --- */
@@ -491,7 +279,7 @@ static void ask_now(void *arg)
 }
 
 /* Somebody waits: what we are to be told is probably on its way, so not at once. */
-static void ask_soon(struct cfs_tx_prepared *p)
+void cfs_tx_ask_soon(struct cfs_tx_prepared *p)
 {
 	uint64_t due = cfs_now_ns() + CFS_TX_ASK_SOON_NS;
 
@@ -590,10 +378,10 @@ CFS_AWAITS int cfs_tx_serve_prepare(struct cfs_meta *m, struct cfs_shard_request
 		reply_prepared(rq, p);
 		return 0;
 	}
-	peer = peer_get(m->tx, n.shard);
+	peer = cfs_tx_peer_get(m->tx, n.shard);
 	if (!peer)
 		return -ENOMEM;
-	if (!CFS_BREAK(NO_ENDED) && peer_refuses(peer, &n))
+	if (!CFS_BREAK(NO_ENDED) && cfs_tx_peer_refuses(peer, &n))
 		return -CFS_EOLD_SEQUENCE;
 	p = prepared_create(m, &n);
 	if (!p)
@@ -628,7 +416,7 @@ CFS_AWAITS int cfs_tx_serve_end(struct cfs_meta *m, struct cfs_shard_request *rq
 		/* Let go while it still waits for its keys. */
 		p->holder.is_aborted = true;
 		for (uint32_t i = 0; i < p->keys.count; i++) {
-			struct cfs_tx_key *k = key_find(m->tx, p->keys.ino[i]);
+			struct cfs_tx_key *k = cfs_tx_key_find(m->tx, p->keys.ino[i]);
 
 			if (k)
 				cfs_waitq_wake_all(&k->waiters);
@@ -663,14 +451,14 @@ static int apply_prepare(struct cfs_meta *m, const struct cfs_item *item,
 		return -CFS_EBAD_FORMAT;
 	floor = (struct cfs_tx_number){ n.shard, cfs_from_le64(h.floor_epoch),
 					cfs_from_le64(h.floor_count) };
-	rc = floor_raise(m->tx, &floor);
+	rc = cfs_tx_floor_raise(m->tx, &floor);
 	if (rc < 0)
 		return rc;
-	peer = peer_get(m->tx, n.shard);
+	peer = cfs_tx_peer_get(m->tx, n.shard);
 	if (!peer)
 		return -ENOMEM;
 	p = prepared_find(m->tx, &n);
-	if (is_load && (p || peer_refuses(peer, &n)))
+	if (is_load && (p || cfs_tx_peer_refuses(peer, &n)))
 		return 0; /* the checkpoint is ahead */
 	if (is_load)
 		p = prepared_create(m, &n);
@@ -711,7 +499,7 @@ static int apply_end(struct cfs_meta *m, const struct cfs_item *item)
 	p = prepared_find(m->tx, &n);
 	if (p)
 		prepared_end(p);
-	return ended_add(m->tx, &n);
+	return cfs_tx_ended_add(m->tx, &n);
 }
 
 static int apply_ended(struct cfs_meta *m, const struct cfs_item *item)
@@ -726,14 +514,14 @@ static int apply_ended(struct cfs_meta *m, const struct cfs_item *item)
 	memcpy(&h, item->data, sizeof(h));
 	n = (struct cfs_tx_number){ cfs_from_le64(h.shard), cfs_from_le64(h.floor_epoch),
 				    cfs_from_le64(h.floor_count) };
-	rc = floor_raise(m->tx, &n);
+	rc = cfs_tx_floor_raise(m->tx, &n);
 	for (uint32_t at = 0; rc == 0 && at < rest; at += 16) {
 		cfs_le64 v[2];
 
 		memcpy(v, item->data + sizeof(h) + at, sizeof(v));
 		n.epoch = cfs_from_le64(v[0]);
 		n.count = cfs_from_le64(v[1]);
-		rc = ended_add(m->tx, &n);
+		rc = cfs_tx_ended_add(m->tx, &n);
 	}
 	return rc;
 }
@@ -791,16 +579,7 @@ void cfs_tx_table_destroy(struct cfs_meta *m)
 		while ((l = cfs_list_pop(&t->keys[i])))
 			free(cfs_list_entry(l, struct cfs_tx_key, link));
 	}
-	while ((l = cfs_list_pop(&t->peers))) {
-		struct cfs_tx_peer *peer = cfs_list_entry(l, struct cfs_tx_peer, link);
-		struct cfs_rb_node *n;
-
-		while ((n = cfs_rb_first(&peer->ended))) {
-			cfs_rb_remove(&peer->ended, n);
-			free(ended_of(n));
-		}
-		free(peer);
-	}
+	cfs_tx_peers_fini(t);
 	free(t);
 	m->tx = NULL;
 }
@@ -849,50 +628,13 @@ static CFS_AWAITS int checkpoint_prepared(struct cfs_checkpoint *c, const struct
 	return cfs_shard_checkpoint_add(c, CFS_META_TX_PREPARE, buf, len);
 }
 
-#define ENDED_PER_ITEM 64u
-
-static CFS_AWAITS int checkpoint_peer(struct cfs_tx_peer *peer, struct cfs_checkpoint *c)
-{
-	uint8_t buf[sizeof(struct cfs_meta_tx_ended) + ENDED_PER_ITEM * 16];
-	struct cfs_tx_number last = { 0 };
-	bool is_first = true;
-	int rc = 0;
-
-	for (;;) {
-		struct cfs_meta_tx_ended h = { cfs_to_le64(peer->shard),
-					       cfs_to_le64(peer->floor.epoch),
-					       cfs_to_le64(peer->floor.count) };
-		uint32_t len = sizeof(h);
-		struct cfs_rb_node *n = cfs_rb_first(&peer->ended);
-
-		/* The next ones after the last that was written; the tree may have changed. */
-		while (!is_first && n && cfs_tx_number_cmp(&ended_of(n)->number, &last) <= 0)
-			n = cfs_rb_next(n);
-		memcpy(buf, &h, sizeof(h));
-		for (; n && len < sizeof(buf); n = cfs_rb_next(n)) {
-			cfs_le64 v[2] = { cfs_to_le64(ended_of(n)->number.epoch),
-					  cfs_to_le64(ended_of(n)->number.count) };
-
-			last = ended_of(n)->number;
-			memcpy(buf + len, v, sizeof(v));
-			len += sizeof(v);
-		}
-		if (!is_first && len == sizeof(h))
-			return 0;
-		is_first = false;
-		rc = cfs_shard_checkpoint_add(c, CFS_META_TX_ENDED, buf, len);
-		if (rc < 0 || len < sizeof(buf))
-			return rc;
-	}
-}
-
 CFS_AWAITS int cfs_tx_checkpoint(struct cfs_meta *m, struct cfs_checkpoint *c)
 {
 	int rc = 0;
 
 	/* Peers are never removed, so that the list may be followed over a wait. */
 	for (struct cfs_list *l = m->tx->peers.next; rc == 0 && l != &m->tx->peers; l = l->next)
-		rc = checkpoint_peer(cfs_list_entry(l, struct cfs_tx_peer, link), c);
+		rc = cfs_tx_checkpoint_peer(cfs_list_entry(l, struct cfs_tx_peer, link), c);
 	for (uint32_t b = 0; rc == 0 && b < CFS_TX_BUCKETS; b++) {
 		struct cfs_list *head = &m->tx->prepared[b];
 		struct cfs_list *l = head->next;

@@ -106,6 +106,21 @@ CFS_AWAITS int cfs_tx_lock_wait(struct cfs_meta *m, struct cfs_tx_holder *h,
 void cfs_tx_unlock(struct cfs_meta *m, const struct cfs_tx_holder *h,
 		   const struct cfs_tx_keys *keys);
 
+struct cfs_tx_key *cfs_tx_key_find(struct cfs_tx_table *t,
+				   uint64_t ino); /* NULL: neither held nor waited for */
+
+/* tx.c: a prepared one is in somebody's way; asks its coordinator soon. */
+void cfs_tx_ask_soon(struct cfs_tx_prepared *p);
+
+/* tx_ended.c */
+struct cfs_tx_peer *cfs_tx_peer_get(struct cfs_tx_table *t, uint64_t shard); /* NULL: no memory */
+bool cfs_tx_peer_refuses(const struct cfs_tx_peer *peer, const struct cfs_tx_number *n);
+int cfs_tx_ended_add(struct cfs_tx_table *t, const struct cfs_tx_number *n); /* 0; -ENOMEM */
+/* The coordinator keeps nothing below @floor. 0; -ENOMEM. */
+int cfs_tx_floor_raise(struct cfs_tx_table *t, const struct cfs_tx_number *floor);
+CFS_AWAITS int cfs_tx_checkpoint_peer(struct cfs_tx_peer *peer, struct cfs_checkpoint *c);
+void cfs_tx_peers_fini(struct cfs_tx_table *t);
+
 /* tx_run.c */
 int cfs_tx_apply_decide(struct cfs_meta *m, const struct cfs_item *item,
 			const struct cfs_shard_pos *pos);
