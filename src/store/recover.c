@@ -494,7 +494,8 @@ static CFS_AWAITS int tail_judge(struct cfs_store *s, struct cfs_recovery *r)
 	rc = cfs_stream_newest_session(&r->map, &r->device_session);
 	if (rc < 0)
 		return rc;
-	r->had_tail = cfs_tail_is_of_session(&s->tail, r->device_session) &&
+	r->had_tail = (cfs_tail_is_of_session(&s->tail, r->device_session) ||
+		       cfs_stream_ring_has_session(&s->tail, r->device_session)) &&
 		      s->tail.written >= r->start_pos &&
 		      s->tail.written <= cfs_stream_limit(&r->map);
 	r->map.has_tail = r->had_tail;

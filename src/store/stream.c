@@ -244,6 +244,19 @@ CFS_AWAITS int cfs_stream_next(struct cfs_stream_reader *r, struct cfs_stream_re
 	return 1;
 }
 
+bool cfs_stream_ring_has_session(const struct cfs_tail *t, uint64_t session)
+{
+	uint8_t bytes[CFS_BATCH_RECORD_BYTES];
+	struct cfs_batch_format b;
+
+	for (uint64_t pos = t->written; pos + sizeof(bytes) <= t->head; pos += CFS_STORE_BLOCK) {
+		cfs_tail_get(t, pos, bytes, sizeof(bytes));
+		if (batch_at(bytes, pos, &b) && cfs_from_le64(b.session) == session)
+			return true;
+	}
+	return false;
+}
+
 CFS_AWAITS int cfs_stream_newest_session(const struct cfs_stream_map *map, uint64_t *session)
 {
 	struct cfs_stream_map device = *map;

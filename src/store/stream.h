@@ -49,6 +49,9 @@ CFS_AWAITS int cfs_stream_next(struct cfs_stream_reader *r, struct cfs_stream_re
 uint64_t cfs_stream_limit(const struct cfs_stream_map *map);
 /* Decodes a BATCH at @pos. True when it is one. */
 bool cfs_stream_batch_decode(const struct cfs_stream_record *rec, struct cfs_batch_format *out);
+/* True when a batch in the tail's ring is of @session: recoveries that were killed each left one
+ * there, and any of them may have reached the device. */
+bool cfs_stream_ring_has_session(const struct cfs_tail *t, uint64_t session);
 /* The session of the last batch that is on the device, tail or not; 0: no batch. 0; negative. */
 CFS_AWAITS int cfs_stream_newest_session(const struct cfs_stream_map *map, uint64_t *session);
 

@@ -6,7 +6,7 @@
  */
 #include "toy.h"
 
-#define LIVES 6u
+#define LIVES 4u
 #define WORKERS 3u
 #define SERVER_DOMAIN 7u
 
@@ -16,6 +16,7 @@ struct crash {
 	struct cfs_device *dev;
 	struct cfs_done over;
 	bool is_power, is_over;
+	bool is_dense; /* nearly full: the cleaner is at work */
 	uint64_t seed, keys, blocks_max;
 };
 
@@ -59,12 +60,15 @@ static void worker(void *arg)
 			rc = cfs_store_sync(t->store);
 			for (uint32_t i = 0; rc == 0 && i < TOY_SHARDS; i++)
 				t->shards[i].synced = CFS_MAX(t->shards[i].synced, placed[i]);
-		} else if (what < 14) {
+		} else if (what < (c->is_dense ? 7 : 14)) {
 			rc = toy_del(t, shard, key);
 		} else if (what < 17) {
 			rc = cfs_sleep_ns(dice(c) % 3000000);
 		} else {
 			uint32_t blocks = 1 + (uint32_t)(dice(c) % (what < 80 ? 4 : c->blocks_max));
+
+			if (c->is_dense && what > 20)
+				blocks = 51; /* five fill a zone */
 
 			rc = toy_put(t, shard, key, blocks, dice(c) | 1);
 			if (rc == -ENOSPC)
@@ -164,13 +168,16 @@ static int run_seed(void *arg)
 	struct crash c = { .t = toy_create(), .seed = seed << 32 };
 
 	c.keys = 4 + dice(&c) % (TOY_KEYS - 4);
+	c.is_dense = dice(&c) % 6 == 0;
+	if (c.is_dense)
+		c.keys = TOY_KEYS;
 	c.blocks_max = dice(&c) % 2 ? 16 : TOY_BLOCKS_MAX;
 	assert_int_equal(cfs_sim_disk_create(&d, &c.disk), 0);
 	assert_int_equal(cfs_sim_disk_mkfs(c.disk, 1, TOY_SHARDS, uuid, uuid), 0);
 	for (uint32_t life = 0; life < LIVES; life++) {
 		bool is_power = dice(&c) % 2;
 		/* Often in the middle of recovery, too. */
-		uint64_t n = 1 + dice(&c) % (dice(&c) % 3 ? 600 : 6);
+		uint64_t n = 1 + dice(&c) % (dice(&c) % 3 == 0 ? 6 : c.is_dense ? 1500 : 600);
 
 		live(&c, n, is_power);
 		if (getenv("TOY_VERBOSE"))

@@ -248,7 +248,8 @@ static inline CFS_AWAITS int toy_relocate(void *ctx, const struct cfs_extent_own
 	uint32_t n;
 	int rc;
 
-	if (v->seed == 0 || v->addr != addr)
+	/* The same address may have had another owner in an earlier life of its segment. */
+	if (v->seed == 0 || v->addr != addr || v->blocks != blocks)
 		return 0;
 	rc = cfs_store_reserve(t->store, &r);
 	if (rc < 0)
@@ -256,7 +257,7 @@ static inline CFS_AWAITS int toy_relocate(void *ctx, const struct cfs_extent_own
 	p = (struct toy_payload){
 		.key = (uint32_t)owner->ino, .blocks = v->blocks, .seed = v->seed, .old_addr = addr
 	};
-	if (v->seed == 0 || v->addr != addr) {
+	if (v->seed == 0 || v->addr != addr || v->blocks != blocks) {
 		cfs_store_unreserve(t->store, &r);
 		return 0;
 	}
