@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "base/reactor.h"
 #include "harness.h"
+#include "lib/counts.h"
 #include "lib/test_fiber.h"
 
 static const struct harness_opts opts = {
@@ -313,12 +314,14 @@ static CFS_AWAITS void many(bool is_power_cut, int lives)
 
 CFS_TEST_SIM(many_clients_and_kills)
 {
-	many(false, 60);
+	many(false, (int)cfs_test_count(15, 60));
 }
 
 CFS_TEST_SIM(many_clients_and_power_cuts)
 {
-	for (int round = 0; round < 30; round++)
+	int rounds = (int)cfs_test_count(6, 30);
+
+	for (int round = 0; round < rounds; round++)
 		many(true, 2);
 }
 

@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "base/reactor.h"
 #include "harness.h"
+#include "lib/counts.h"
 #include "lib/test_fiber.h"
 
 #define NODES_MAX 400
@@ -340,7 +341,7 @@ static int rounds(void)
 {
 	const char *s = getenv("CFS_TEST_SEEDS");
 
-	return s ? atoi(s) : 6;
+	return s ? atoi(s) : (int)cfs_test_count(3, 60);
 }
 
 CFS_TEST_SIM(good_network)

@@ -4,6 +4,7 @@
  * goes on. With a tail nothing placed is lost; without one, what remains of each shard is a prefix
  * that has all that a sync returned for.
  */
+#include "lib/counts.h"
 #include "toy.h"
 
 #define LIVES 4u
@@ -193,9 +194,9 @@ static int run_seed(void *arg)
 
 static void survives_seeds(void **state)
 {
-	const char *full = getenv("CFS_COUNTS"), *one = getenv("CFS_SEED");
+	const char *one = getenv("CFS_SEED");
 	uint64_t first = one ? strtoull(one, NULL, 0) : 1;
-	uint64_t count = one ? 1 : full && strcmp(full, "full") == 0 ? 2000 : 200;
+	uint64_t count = getenv("CFS_COUNTS") || !one ? cfs_test_count(10, 2000) : 1;
 
 	(void)state;
 	for (uint64_t seed = first; seed < first + count; seed++) {

@@ -1,4 +1,5 @@
 /* Space on a simulated device: full, cleaned, and a journal that wraps by checkpoints. */
+#include "lib/counts.h"
 #include "toy.h"
 
 #define SIZE (64ull << 20)
@@ -160,10 +161,10 @@ CFS_TEST_SIM(wraps_the_journal_by_checkpoints)
 {
 	struct cfs_store_stats st;
 	struct space c;
-	uint64_t seed = 1;
+	uint64_t seed = 1, rounds = cfs_test_count(2, 4);
 
 	space_begin(&c, SIZE);
-	for (uint32_t round = 0; round < 4; round++) {
+	for (uint32_t round = 0; round < rounds; round++) {
 		uint64_t journal = 0;
 
 		/* Some shards are busy, others hold old records that pin the journal. */
