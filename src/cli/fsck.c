@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #include "base/err.h"
-#include "base/reactor.h"
 #include "cli/cli.h"
+#include "cli/session.h"
 #include "cli/text.h"
 #include "server/fsck.h"
 
@@ -84,17 +84,14 @@ static void print_result(const struct check *k)
 
 static int run(struct cli *c)
 {
-	struct cfs_runtime_opts runtime = { .cores = 1, .pin_cpu = -2 };
 	struct check k = { .c = c, .is_first = true };
 	int rc;
 
 	k.is_json = cli_opt(c, "json");
 	k.is_tty = isatty(STDERR_FILENO);
-	rc = cfs_runtime_run(&runtime, check, &k);
+	rc = cli_runtime_run(1, check, &k, k.why, sizeof(k.why));
 	if (k.is_tty)
 		fprintf(stderr, "\r%-40s\r", "");
-	if (rc == -ENOSYS)
-		return cli_fail(c, "cfs doctor", "io_uring is missing or forbidden");
 	if (rc == -CFS_ESTORE_BUSY)
 		return cli_fail(c, "stop its server; fsck reads only what nobody changes", "%s",
 				k.why[0] ? k.why : cfs_err_text(rc));

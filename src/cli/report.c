@@ -34,6 +34,39 @@ static void print_number(FILE *to, const char *path, json_int_t value)
 	fputc('\n', to);
 }
 
+/* "12.3 us" */
+static void print_time(FILE *to, const char *label, const json_t *ns)
+{
+	double value = (double)json_integer_value(ns);
+
+	if (value < 1e6)
+		fprintf(to, "  %s %.1f us", label, value / 1e3);
+	else
+		fprintf(to, "  %s %.2f ms", label, value / 1e6);
+}
+
+/* A histogram of latencies is one line. False: it is none. */
+static bool print_latencies(FILE *to, const char *path, const json_t *value)
+{
+	static const char *const fields[] = { "mean", "p50", "p90", "p99", "p999", "max" };
+	char name[16];
+
+	if (!json_object_get(value, "count") || !json_object_get(value, "p50_ns"))
+		return false;
+	fprintf(to, "%-28s %10" JSON_INTEGER_FORMAT, path,
+		json_integer_value(json_object_get(value, "count")));
+	for (size_t i = 0; i < CFS_ARRAY_COUNT(fields); i++) {
+		const json_t *ns;
+
+		snprintf(name, sizeof(name), "%s_ns", fields[i]);
+		ns = json_object_get(value, name);
+		if (ns)
+			print_time(to, fields[i], ns);
+	}
+	fputc('\n', to);
+	return true;
+}
+
 static void print_value(FILE *to, char path[PATH_BYTES], json_t *value, uint32_t depth);
 
 /* Goes into a member or element; the path is as before after it. */
@@ -58,6 +91,8 @@ static void print_value(FILE *to, char path[PATH_BYTES], json_t *value, uint32_t
 		return;
 	switch (json_typeof(value)) {
 	case JSON_OBJECT:
+		if (print_latencies(to, path, value))
+			break;
 		json_object_foreach(value, name, below) print_below(to, path, name, below, depth);
 		break;
 	case JSON_ARRAY:

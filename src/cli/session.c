@@ -29,10 +29,11 @@ struct work {
 	struct cfs_node *node;
 	struct cfs_client *client;
 	struct cfs_fuse_mount *mount; /* too big for a fiber's stack */
-	bool is_mounted;
 	int stop_fd, claim_fd;
-	char device[32]; /* of the mount, "0:53" */
-	struct cfs_group fibers;
+	char device[32];          /* of the mount, "0:53" */
+	struct cfs_group serving; /* the mount's fiber; cancelled when it cannot be unmounted */
+	struct cfs_group waiting; /* for a signal */
+	int serve_rc;
 };
 
 int cli_runtime_run(uint32_t cores, int (*fn)(void *arg), void *arg, char *why, uint32_t why_bytes)
@@ -115,7 +116,8 @@ static int unmount_now(void *arg)
 	return rc == -EBUSY ? cfs_fuse_unmount(w->s->dir, true, why, sizeof(why)) : rc;
 }
 
-/* A fiber: SIGTERM ends a mount by unmounting it. */
+/* SIGTERM ends a mount by unmounting it. Somebody may have detached it already while programs wait
+ * in it: these get errors then. */
 static CFS_AWAITS void wait_for_stop(void *arg)
 {
 	struct work *w = arg;
@@ -123,7 +125,8 @@ static CFS_AWAITS void wait_for_stop(void *arg)
 	if (cli_stop_wait(w->stop_fd) < 0)
 		return;
 	cfs_info("told to stop, unmounting", "dir=%s", w->s->dir);
-	cfs_offload(unmount_now, w);
+	if (cfs_offload(unmount_now, w) < 0)
+		cfs_group_cancel(&w->serving);
 }
 
 static void tell_ready(void *arg)
@@ -165,29 +168,41 @@ static CFS_AWAITS void last_sync(struct work *w)
 		cfs_warn("last sync failed", "rc=%s", cfs_err_name(rc));
 }
 
-/* Serves the mount until it is unmounted. */
-static CFS_AWAITS int serve_mount(struct work *w)
+/* The mount's fiber. */
+static CFS_AWAITS void serve_fuse(void *arg)
 {
+	struct work *w = arg;
 	struct cfs_fuse_opts how = {
+		.fd = w->mount->fd,
 		.client = w->client,
+		.dev_major = w->mount->dev_major,
+		.dev_minor = w->mount->dev_minor,
 		.ready = tell_ready,
 		.arg = w,
 	};
+
+	w->serve_rc = cfs_fuse_serve(&how);
+}
+
+/* Serves the mount until it is unmounted. */
+static CFS_AWAITS int serve_mount(struct work *w)
+{
 	int rc = cfs_offload(mount_now, w);
 
 	if (rc < 0)
 		return rc;
-	how.fd = w->mount->fd;
-	how.dev_major = w->mount->dev_major;
-	how.dev_minor = w->mount->dev_minor;
-	rc = cfs_group_start(&w->fibers, wait_for_stop, w);
+	rc = cfs_group_start(&w->waiting, wait_for_stop, w);
 	if (rc == 0)
-		rc = cfs_fuse_serve(&how);
-	cfs_group_cancel(&w->fibers);
-	cfs_group_join(&w->fibers);
+		rc = cfs_group_start(&w->serving, serve_fuse, w);
+	if (rc == 0) {
+		cfs_group_join(&w->serving);
+		rc = w->serve_rc;
+	}
+	cfs_group_cancel(&w->waiting);
+	cfs_group_join(&w->waiting);
 	close(w->mount->fd);
-	if (rc == -ECONNABORTED)
-		rc = 0; /* somebody took it away by force, and that is what was wanted */
+	if (rc == -ECONNABORTED || rc == -ECANCELED)
+		rc = 0; /* taken away by force, and that is what was wanted */
 	if (rc < 0)
 		cfs_offload(unmount_now, w);
 	if (rc < 0 && !w->s->why[0])
@@ -233,7 +248,8 @@ static CFS_AWAITS int work_main(void *arg)
 	struct work *w = arg;
 	int rc = start_node(w);
 
-	cfs_group_init(&w->fibers);
+	cfs_group_init(&w->serving);
+	cfs_group_init(&w->waiting);
 	if (rc == 0)
 		rc = start_client(w);
 	if (rc == 0)

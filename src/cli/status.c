@@ -11,11 +11,11 @@
 #include <unistd.h>
 
 #include "base/err.h"
-#include "base/reactor.h"
 #include "cli/addr.h"
 #include "cli/cli.h"
 #include "cli/mounts.h"
 #include "cli/report.h"
+#include "cli/session.h"
 #include "client/client.h"
 
 #define ANSWER_NS 3000000000ull
@@ -75,19 +75,15 @@ static CFS_AWAITS int ask_server(void *arg)
 
 static int of_server(struct cli *c, bool is_stats)
 {
-	struct cfs_runtime_opts runtime = { .cores = 1, .pin_cpu = -2 };
 	struct ask ask = { .c = c, .flags = is_stats };
 	char why[128];
 	int rc;
 
 	if (cli_addr(c->words[0], c->cfg.fabric, ask.addr, why) < 0)
 		return cli_usage(c, "%s", why);
-	rc = cfs_runtime_run(&runtime, ask_server, &ask);
-	if (rc == -ENOSYS)
-		return cli_fail(c, "cfs doctor", "io_uring is missing or forbidden");
+	rc = cli_runtime_run(1, ask_server, &ask, ask.why, sizeof(ask.why));
 	if (rc < 0)
-		return cli_fail(c, "cfs serve STORE, if it does not run", "%s",
-				ask.why[0] ? ask.why : cfs_err_text(rc));
+		return cli_fail_text(c, ask.why[0] ? ask.why : cfs_err_text(rc));
 	return CLI_OK;
 }
 
@@ -142,16 +138,18 @@ static int run(struct cli *c, bool is_stats)
 {
 	CFS_CLEANUP(cfs_free_p) struct cli_mount *m = NULL;
 	CFS_CLEANUP(cfs_free_p) char *dir = NULL;
+	const char *word = c->words[0];
+	bool is_mount = cli_path_resolve(word, &dir) == 0 && cli_mount_find(dir, &m) == 1;
 
-	if (!strchr(c->words[0], '/') && strcmp(c->words[0], ".") != 0 &&
-	    access(c->words[0], F_OK) < 0)
+	/* Only what is no mount may be looked at: a mount's server may be away. */
+	if (!is_mount && !strchr(word, '/') && strcmp(word, ".") != 0 && access(word, F_OK) < 0)
 		return of_server(c, is_stats);
-	if (cli_path_resolve(c->words[0], &dir) < 0 || cli_mount_find(dir, &m) != 1)
+	if (!is_mount)
 		return cli_fail(c, "the folder that it is mounted on, or ADDR:PORT of a server",
-				"%s: nothing is mounted there", c->words[0]);
+				"%s: nothing is mounted there", word);
 	if (!cli_mount_is_ours(m))
 		return cli_fail(c, "the folder that a ClaudeFS is mounted on",
-				"%s: a mount of type %s, not a ClaudeFS", c->words[0], m->type);
+				"%s: a mount of type %s, not a ClaudeFS", word, m->type);
 	return of_mount(c, dir, is_stats);
 }
 

@@ -68,12 +68,28 @@ static void prints_a_line_a_value(void **state)
 	assert_true(cli_report_print(stdout, "{\"a\": ", 6, 0) < 0);
 }
 
+static void prints_latencies_in_a_line(void **state)
+{
+	static const char json[] = "{\"op\": {\"count\": 7, \"mean_ns\": 1500, \"p50_ns\": 1000, "
+				   "\"max_ns\": 2500000}}";
+	char *got = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&got, &len);
+
+	(void)state;
+	assert_int_equal(cli_report_print(f, json, sizeof(json) - 1, 0), 0);
+	fclose(f);
+	assert_non_null(strstr(got, " 7  mean 1.5 us  p50 1.0 us  max 2.50 ms\n"));
+	free(got);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(writes_json_strings),
 		cmocka_unit_test(writes_uuids),
 		cmocka_unit_test(prints_a_line_a_value),
+		cmocka_unit_test(prints_latencies_in_a_line),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
