@@ -28,7 +28,6 @@ static void record_put(struct cfs_store *s, uint8_t flags, const struct cfs_reco
 	uint32_t head_len = CFS_RECORD_HEADER_BYTES + r->dep_count * sizeof(struct cfs_dep_format);
 	uint32_t total = (uint32_t)cfs_round_up(head_len + r->len_bytes, CFS_RECORD_ALIGN);
 	bool is_batch = flags && r->kind == CFS_STORE_RECORD_BATCH;
-	bool is_pad = flags && r->kind == CFS_STORE_RECORD_PAD;
 	uint64_t pos = t->head;
 	uint32_t crc;
 
@@ -48,8 +47,7 @@ static void record_put(struct cfs_store *s, uint8_t flags, const struct cfs_reco
 						       .epoch = cfs_to_le64(r->deps[i].epoch),
 						       .index = cfs_to_le64(r->deps[i].index) };
 	crc = cfs_crc32c(is_batch ? 0 : s->journal.seed, &buf, head_len);
-	if (!is_pad)
-		crc = cfs_crc32c(crc, r->payload, r->len_bytes);
+	crc = cfs_crc32c(crc, r->payload, r->len_bytes);
 	buf.h.crc = cfs_to_le32(crc);
 	cfs_tail_put(t, pos, &buf, head_len);
 	cfs_tail_put(t, pos + head_len, r->payload, r->len_bytes);

@@ -278,12 +278,11 @@ int cfs_record_header_decode(const void *bytes, struct cfs_record_header *out)
 uint32_t cfs_record_crc(const void *bytes, const struct cfs_record_header *h, uint32_t seed)
 {
 	bool is_own = h->flags & CFS_RECORD_FLAG_OWN;
-	uint32_t len = CFS_RECORD_HEADER_BYTES;
+	uint32_t len = CFS_RECORD_HEADER_BYTES +
+		       h->dep_count * (uint32_t)sizeof(struct cfs_dep_format) + h->len_bytes;
 
 	if (is_own && h->kind == CFS_STORE_RECORD_BATCH)
 		seed = 0; /* it says which seed the others have */
-	if (!is_own || h->kind != CFS_STORE_RECORD_PAD)
-		len += h->dep_count * (uint32_t)sizeof(struct cfs_dep_format) + h->len_bytes;
 	return crc_without_field(seed, bytes, len, offsetof(struct cfs_record_format, crc));
 }
 

@@ -149,8 +149,8 @@ struct cfs_record_format {
 	cfs_le16 dep_count;
 	cfs_le16 reserved;
 	cfs_le32 len_bytes; /* of the payload */
-	cfs_le32 crc; /* CRC32C of header (this field 0), deps and payload (not a PAD's), started
-		       * with a seed that follows from the BATCH before it */
+	cfs_le32 crc;       /* CRC32C of header (this field 0), deps and payload, started
+			     * with a seed that follows from the BATCH before it */
 	cfs_le64 epoch;
 	cfs_le64 index;
 } CFS_PACKED;
