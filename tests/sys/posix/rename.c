@@ -154,7 +154,7 @@ static void errors(void)
 	FAILS_EITHER(EBUSY, EINVAL, rename("d/.", "e"));
 	FAILS_EITHER(EBUSY, EINVAL, rename("d/..", "e"));
 	FAILS_EITHER(EBUSY, EINVAL, rename("f", "."));
-	FAILS(EXDEV, rename("f", "/proc/claudefs-never"));
+	FAILS(EXDEV, rename("f", "/dev/claudefs-never"));
 	FAILS(EINVAL, rename2("f", "g", RENAME_NOREPLACE | RENAME_EXCHANGE));
 	CHECK(posix_exists("f") && posix_exists("d"));
 }

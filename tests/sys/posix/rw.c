@@ -291,7 +291,7 @@ static void fuzz_run(const char *path, uint64_t max, unsigned steps, uint64_t se
 	struct fuzz z = { .max = max, .dice = seed };
 
 	z.model = calloc(1, max);
-	z.buf = malloc(max);
+	z.buf = malloc(max + 300000);
 	CHECK(z.model && z.buf);
 	z.fd = (int)OK(open(path, O_CREAT | O_RDWR | O_TRUNC, 0644));
 	for (unsigned i = 0; i < steps; i++) {
