@@ -274,8 +274,12 @@ int sim_run(void *arg)
 {
 	struct sim *s = arg;
 	struct sim_world_opts opts;
-	uint32_t workers = s->opts.workers ? s->opts.workers : 2 + sim_below(&s->rand, 5);
+	uint32_t workers;
 
+	s->profile = (enum sim_profile)sim_below(&s->rand, SIM_PROFILES);
+	workers = 2 + sim_below(&s->rand, s->profile == SIM_NAMES ? 9 : 5);
+	if (s->opts.workers)
+		workers = s->opts.workers;
 	cfs_waitq_init(&s->wake);
 	sim_world_opts_dice(s, &opts);
 	sim_world_create(s, &opts);

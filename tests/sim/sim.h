@@ -27,6 +27,9 @@
 
 enum sim_mode { SIM_KILL, SIM_POWER, SIM_MIXED, SIM_CRASHALL, SIM_MODES };
 
+/* What the workers mostly do; by the seed. */
+enum sim_profile { SIM_ANY, SIM_NAMES, SIM_DATA, SIM_PROFILES };
+
 struct sim_opts {
 	uint64_t seed;
 	uint32_t steps;      /* operations of all workers, in all */
@@ -59,6 +62,7 @@ struct sim {
 	bool is_pausing;       /* workers end after the operation that they do */
 	bool has_crashed;      /* since the main fiber looked last */
 	bool is_power;         /* it was a power cut */
+	enum sim_profile profile;
 	struct cfs_waitq wake; /* the main fiber */
 	uint64_t ops, kills, cuts;
 	struct sim_points *points; /* crashall */

@@ -138,7 +138,8 @@ static struct m_inode *pick_shared(struct sim_worker *w)
 
 struct m_inode *pick_dir(struct sim_worker *w)
 {
-	struct m_inode *dir = one_in(w, 2) ? pick_shared(w) : pick_inode(w, is_dir);
+	bool is_shared = w->sim->profile == SIM_NAMES ? !one_in(w, 4) : one_in(w, 2);
+	struct m_inode *dir = is_shared ? pick_shared(w) : pick_inode(w, is_dir);
 
 	return dir ? dir : w->sim->model->root;
 }
@@ -162,30 +163,33 @@ void handle_add(struct sim_worker *w, struct m_inode *i)
 
 struct deed {
 	CFS_AWAITS void (*fn)(struct sim_worker *w);
-	uint32_t weight;
+	uint32_t weight[SIM_PROFILES];
 };
 
 static const struct deed deeds[] = {
-	{ do_create, 14 },  { do_mkdir, 5 },    { do_remove, 8 },    { do_rename, 14 },
-	{ do_link, 4 },     { do_lookup, 4 },   { do_readdir, 3 },   { do_write, 22 },
-	{ do_read, 8 },     { do_truncate, 5 }, { do_fallocate, 3 }, { do_fsync, 4 },
-	{ do_open, 3 },     { do_release, 2 },  { do_setattr, 4 },   { do_getattr, 4 },
-	{ do_setxattr, 4 }, { do_getxattr, 2 }, { do_readlink, 1 },
+	{ do_create, { 14, 10, 10 } }, { do_mkdir, { 5, 8, 1 } },     { do_remove, { 8, 8, 4 } },
+	{ do_rename, { 14, 50, 3 } },  { do_link, { 4, 8, 0 } },      { do_lookup, { 4, 6, 0 } },
+	{ do_readdir, { 3, 3, 0 } },   { do_write, { 22, 2, 50 } },   { do_read, { 8, 1, 20 } },
+	{ do_truncate, { 5, 0, 12 } }, { do_fallocate, { 3, 0, 8 } }, { do_fsync, { 4, 2, 4 } },
+	{ do_open, { 3, 1, 2 } },      { do_release, { 2, 1, 2 } },   { do_setattr, { 4, 6, 1 } },
+	{ do_getattr, { 4, 4, 2 } },   { do_setxattr, { 4, 1, 1 } },  { do_getxattr, { 2, 0, 0 } },
+	{ do_readlink, { 1, 0, 0 } },
 };
 
 static CFS_AWAITS void step(struct sim_worker *w)
 {
+	enum sim_profile profile = w->sim->profile;
 	uint32_t total = 0, at;
 
 	for (uint32_t i = 0; i < CFS_ARRAY_COUNT(deeds); i++)
-		total += deeds[i].weight;
+		total += deeds[i].weight[profile];
 	at = below(w, total);
 	for (uint32_t i = 0; i < CFS_ARRAY_COUNT(deeds); i++) {
-		if (at < deeds[i].weight) {
+		if (at < deeds[i].weight[profile]) {
 			deeds[i].fn(w);
 			return;
 		}
-		at -= deeds[i].weight;
+		at -= deeds[i].weight[profile];
 	}
 }
 
@@ -197,7 +201,7 @@ static CFS_AWAITS void worker_run(void *arg)
 	while (!s->is_pausing && s->steps_left > 0) {
 		s->steps_left--;
 		step(w);
-		if (one_in(w, 4))
+		if (s->profile != SIM_NAMES && one_in(w, 4))
 			(void)cfs_sleep_ns(below(w, 500) * SIM_US);
 	}
 	s->workers_busy--;
