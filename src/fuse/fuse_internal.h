@@ -21,6 +21,7 @@
 #define CFS_FUSE_MEM_IDLE_MAX 4u
 #define CFS_FUSE_REQS_IDLE_MAX 256u
 #define CFS_FUSE_READS_PER_TURN 16u
+#define CFS_FUSE_SINGLES_MAX 16u /* wake-ups with one request each, then one looks for more */
 #define CFS_FUSE_BLKSIZE (128u * 1024)
 #define CFS_FUSE_BACKGROUND_MAX 64u
 /* A request is read to here, so that a WRITE's payload, behind its two headers, begins on a page.
@@ -43,6 +44,8 @@ struct cfs_fuse {
 	uint32_t minor;    /* as negotiated */
 	uint64_t features; /* as negotiated */
 	bool is_ready, is_ended, is_stalled;
+	bool is_crowded;  /* the last wake-up found several requests */
+	uint32_t singles; /* wake-ups that were content with one */
 	int end_rc;
 	struct cfs_poller poller;
 	struct cfs_waitq ended;
@@ -74,7 +77,7 @@ struct cfs_fuse_req {
 	uint64_t begin_ns;
 	struct cfs_fuse_mem *mem; /* holds the request if it is large */
 	bool is_replied, is_interrupted;
-	uint8_t small[CFS_FUSE_SMALL_BYTES];
+	_Alignas(16) uint8_t small[CFS_FUSE_SMALL_BYTES];
 };
 
 /* --- session.c --- */

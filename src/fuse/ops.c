@@ -11,6 +11,7 @@
 
 #define XATTR_STATS "claudefs.stats"
 #define XATTR_STATUS "claudefs.status"
+#define XATTR_ACL "system.posix_acl_"  /* access, default */
 #define RENAME_NOREPLACE_BIT (1u << 0) /* renameat2(2) */
 #define RENAME_EXCHANGE_BIT (1u << 1)
 #define XATTR_CREATE_BIT 1u /* setxattr(2) */
@@ -262,6 +263,13 @@ static CFS_AWAITS void op_setattr(struct cfs_fuse_req *req)
 
 /* --- xattrs --- */
 
+/* There are no ACLs yet. Storing them without obeying them would be worse than the error, after
+ * which cp(1) and others set the mode. */
+static bool is_acl(struct cfs_client_name name)
+{
+	return strncmp(name.p, XATTR_ACL, strlen(XATTR_ACL)) == 0;
+}
+
 static CFS_AWAITS int own_xattr(struct cfs_fuse_req *req, const char *name, char **text_out)
 {
 	struct cfs_client_bytes bytes = { 0 };
@@ -311,7 +319,10 @@ static CFS_AWAITS void op_getxattr(struct cfs_fuse_req *req)
 		free(text);
 		return;
 	}
-	rc = HANDLE(req, getxattr, req->in.nodeid, name, in->size, &bytes, &size);
+	if (is_acl(name))
+		rc = -EOPNOTSUPP;
+	else
+		rc = HANDLE(req, getxattr, req->in.nodeid, name, in->size, &bytes, &size);
 	reply_xattr(req, rc, in->size, bytes.p, bytes.len_bytes, size);
 	cfs_client_bytes_fini(&bytes);
 }
@@ -334,8 +345,8 @@ static CFS_AWAITS void op_setxattr(struct cfs_fuse_req *req)
 	uint32_t head = (uint32_t)sizeof(*in) + name.len_bytes + 1;
 	uint32_t flags = 0;
 
-	if (in->size > req->args_bytes - head) {
-		reply_rc(req, -EIO);
+	if (in->size > req->args_bytes - head || is_acl(name)) {
+		reply_rc(req, is_acl(name) ? -EOPNOTSUPP : -EIO);
 		return;
 	}
 	if (in->flags & XATTR_CREATE_BIT)
@@ -348,7 +359,9 @@ static CFS_AWAITS void op_setxattr(struct cfs_fuse_req *req)
 
 static CFS_AWAITS void op_removexattr(struct cfs_fuse_req *req)
 {
-	reply_rc(req, HANDLE(req, removexattr, req->in.nodeid, string_at(req, 0, 0)));
+	struct cfs_client_name name = string_at(req, 0, 0);
+
+	reply_rc(req, is_acl(name) ? -EOPNOTSUPP : HANDLE(req, removexattr, req->in.nodeid, name));
 }
 
 /* --- files --- */

@@ -125,7 +125,7 @@ static bool crcs_match(const struct cfs_msg *req, uint64_t at)
 	uint32_t bytes;
 
 	crcs_of(at, (uint32_t)req->len, crcs, &bytes);
-	return req->crcs.len == bytes && memcmp(req->crcs.p, crcs, bytes) == 0;
+	return req->crcs.len == bytes && (bytes == 0 || memcmp(req->crcs.p, crcs, bytes) == 0);
 }
 
 static bool is_cut_old(const struct cfs_msg *req)
