@@ -192,8 +192,13 @@ int cfs_client_create(struct cfs_client_op *op, uint64_t dir, struct cfs_client_
 		      const struct cfs_client_create *how, struct cfs_attr *attr_out)
 {
 	bool is_reg = (how->mode & S_IFMT) == 0 || S_ISREG(how->mode);
-	int rc = how->flags & CFS_F_TMPFILE ? 0 : name_check(name);
+	int rc = 0;
 
+	/* The kernel has a name of its own for what has none. */
+	if (how->flags & CFS_F_TMPFILE)
+		name = (struct cfs_client_name){ .p = "" };
+	else
+		rc = name_check(name);
 	if (rc < 0)
 		return rc;
 	for (uint32_t i = 0; i < CFS_CLIENT_WALK_TRIES; i++) {
