@@ -30,7 +30,8 @@
 #define COPY_BYTES_MAX 4096u /* received frames up to this are copied */
 #define CQ_BATCH 16u
 #define POLL_EVENTS_MAX 64
-#define RETRY_NS (1000ull * 1000)  /* for what the provider could not take */
+#define RETRY_NS (1000ull * 1000) /* for what the provider could not take */
+#define RETRY_MAX_NS (128 * RETRY_NS)
 #define TICK_MIN_NS (20ull * 1000) /* without a descriptor to sleep on */
 #define TICK_MAX_NS (2ull * 1000 * 1000)
 #define DRAIN_NS (200ull * 1000 * 1000) /* for farewells, when closing */
@@ -64,6 +65,7 @@ struct net_link {
 	uint32_t ops;  /* under way */
 	bool is_failed;
 	struct cfs_list queue; /* sends that wait */
+	uint64_t retry_at_ns, retry_wait_ns;
 };
 
 static_assert(sizeof(struct fabric_op) <= sizeof(((struct cfs_net_buf *)0)->op_space),
@@ -219,6 +221,16 @@ static int send_post(struct fabric *f, struct net_link *link, struct cfs_net_buf
 	return rc == -FI_EAGAIN ? -EAGAIN : rc_of(rc);
 }
 
+/* A refused or full link is asked again after a while: one on which nothing is under way is not
+ * connected, and every try makes a connection, so its pauses grow. */
+static void retry_later(struct net_link *link)
+{
+	link->retry_wait_ns = link->ops > 0 || link->retry_wait_ns == 0
+				      ? RETRY_NS
+				      : CFS_MIN(link->retry_wait_ns * 2, RETRY_MAX_NS);
+	link->retry_at_ns = cfs_now_ns() + link->retry_wait_ns;
+}
+
 static void timer_arm(struct fabric *f);
 
 static void fabric_link_send(struct cfs_net *net, struct net_link *link, struct cfs_net_buf *b)
@@ -235,6 +247,8 @@ static void fabric_link_send(struct cfs_net *net, struct net_link *link, struct 
 	if (rc == -EAGAIN) {
 		cfs_list_append(&link->queue, &b->send_link);
 		f->queued++;
+		if (link->retry_wait_ns == 0)
+			retry_later(link);
 	} else if (rc < 0) {
 		net_buf_put(b);
 		link_fail(f, link);
@@ -244,12 +258,17 @@ static void fabric_link_send(struct cfs_net *net, struct net_link *link, struct 
 
 static void queue_retry(struct fabric *f, struct net_link *link)
 {
+	if (link->ops == 0 && cfs_now_ns() < link->retry_at_ns)
+		return;
 	while (!cfs_list_is_empty(&link->queue) && !link->is_failed) {
 		struct cfs_net_buf *b = cfs_list_first(&link->queue, struct cfs_net_buf, send_link);
 		int rc = send_post(f, link, b);
 
-		if (rc == -EAGAIN)
+		if (rc == -EAGAIN) {
+			retry_later(link);
 			return;
+		}
+		link->retry_wait_ns = 0;
 		cfs_list_remove(&b->send_link);
 		f->queued--;
 		if (rc < 0) {
@@ -540,6 +559,20 @@ static void timer_fired(void *arg)
 	f->tick_ns = CFS_MIN(f->tick_ns * 2, TICK_MAX_NS);
 }
 
+/* When the first of the queues is to be tried again. */
+static uint64_t retry_due(const struct fabric *f)
+{
+	uint64_t now = cfs_now_ns(), due = now + RETRY_MAX_NS;
+
+	cfs_list_for_each(node, &f->links) {
+		const struct net_link *link = cfs_list_entry(node, struct net_link, node);
+
+		if (!cfs_list_is_empty(&link->queue))
+			due = CFS_MIN(due, CFS_MAX(link->retry_at_ns, now + RETRY_NS));
+	}
+	return cfs_list_is_empty(&f->rmas) ? due : now + RETRY_NS;
+}
+
 /* Sleep ends by itself where nothing else would end it. */
 static void timer_arm(struct fabric *f)
 {
@@ -548,7 +581,7 @@ static void timer_arm(struct fabric *f)
 	if (f->poller.fd < 0)
 		cfs_timer_arm(&f->timer, cfs_now_ns() + f->tick_ns, timer_fired, f);
 	else if (f->queued > 0)
-		cfs_timer_arm(&f->timer, cfs_now_ns() + RETRY_NS, timer_fired, f);
+		cfs_timer_arm(&f->timer, retry_due(f), timer_fired, f);
 }
 
 /* --- life --- */
