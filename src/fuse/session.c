@@ -201,35 +201,9 @@ static void reply_unique(struct cfs_fuse *f, uint64_t unique, int rc, const void
 	(void)send_reply(f, unique, -EIO, NULL, 0);
 }
 
-/* Operations on a name in a directory. */
-static bool is_name_op(uint32_t opcode)
-{
-	switch (opcode) {
-	case FUSE_LOOKUP:
-	case FUSE_SYMLINK:
-	case FUSE_MKNOD:
-	case FUSE_MKDIR:
-	case FUSE_UNLINK:
-	case FUSE_RMDIR:
-	case FUSE_RENAME:
-	case FUSE_RENAME2:
-	case FUSE_LINK:
-	case FUSE_CREATE:
-	case FUSE_TMPFILE:
-		return true;
-	default:
-		return false;
-	}
-}
-
 void cfs_fuse_reply(struct cfs_fuse_req *req, int rc, const void *out, size_t out_bytes)
 {
 	struct cfs_fuse *f = req->fuse;
-
-	/* A directory that was removed while somebody works in it: empty, and nothing can be made
-	 * in it, as on any file system. */
-	if (rc == -ESTALE && is_name_op(req->in.opcode))
-		rc = -ENOENT;
 
 	cfs_assert(!req->is_replied);
 	req->is_replied = true;
@@ -520,12 +494,10 @@ static int fuse_poll(void *arg)
 	while (!f->is_ended && (uint32_t)done < CFS_FUSE_READS_PER_TURN) {
 		int rc;
 
-		/* Where requests come one by one, a second read(2) finds nothing: the sleep that
-		 * follows the reply is told at once if that was wrong. */
-		if (done == 1 && !f->is_crowded && ++f->singles % CFS_FUSE_SINGLES_MAX != 0) {
-			f->poller.is_drained = true;
+		/* Where requests come one by one, the next one comes after the reply at the
+		 * earliest: looking before it finds nothing. */
+		if (done == 1 && !f->is_crowded && ++f->singles % CFS_FUSE_SINGLES_MAX != 0)
 			return done;
-		}
 		rc = read_one(f);
 
 		if (rc == -EAGAIN) {
