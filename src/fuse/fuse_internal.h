@@ -14,14 +14,16 @@
 #include "proto/place.h"
 
 #define CFS_FUSE_WRITE_BYTES_MAX CFS_IO_BYTES_MAX
-#define CFS_FUSE_PAGES_MAX (CFS_FUSE_WRITE_BYTES_MAX / 4096)
+/* One more than 1 MiB has, for memory of a caller that does not begin on a page. The kernel takes
+ * 256 at most unless the sysctl fs.fuse.max_pages_limit is higher. */
+#define CFS_FUSE_PAGES_MAX (CFS_FUSE_WRITE_BYTES_MAX / 4096 + 1)
 #define CFS_FUSE_SMALL_BYTES \
 	(8u * 1024)          /* requests up to this are copied, so large memory is free again */
 #define CFS_FUSE_MEM_MAX 96u /* pieces of large memory in use; past that requests wait */
 #define CFS_FUSE_MEM_IDLE_MAX 4u
 #define CFS_FUSE_REQS_IDLE_MAX 256u
 #define CFS_FUSE_READS_PER_TURN 16u
-#define CFS_FUSE_SINGLES_MAX 16u /* wake-ups with one request each, then one looks for more */
+#define CFS_FUSE_SINGLES_MAX 16u /* turns with one request each, then one looks for more */
 #define CFS_FUSE_BLKSIZE (128u * 1024)
 #define CFS_FUSE_BACKGROUND_MAX 64u
 /* A request is read to here, so that a WRITE's payload, behind its two headers, begins on a page.
@@ -44,8 +46,8 @@ struct cfs_fuse {
 	uint32_t minor;    /* as negotiated */
 	uint64_t features; /* as negotiated */
 	bool is_ready, is_ended, is_stalled;
-	bool is_crowded;  /* the last wake-up found several requests */
-	uint32_t singles; /* wake-ups that were content with one */
+	bool is_crowded;  /* there were several requests at once */
+	uint32_t singles; /* turns that were content with one */
 	int end_rc;
 	struct cfs_poller poller;
 	struct cfs_waitq ended;

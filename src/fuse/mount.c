@@ -264,7 +264,9 @@ static int mount_at(int fd, const struct cfs_fuse_mount_opts *opts, const char *
 	int rc;
 
 	snprintf(data, sizeof(data),
-		 "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions", fd);
+		 "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions,"
+		 "max_read=%u",
+		 fd, CFS_FUSE_WRITE_BYTES_MAX);
 	if (mount(opts->source, dir, CFS_FUSE_TYPE, opts->flags, data) == 0)
 		return 0;
 	rc = -errno;
