@@ -23,8 +23,9 @@
 
 #define FIBER_ROUNDS_MAX 8u /* of one turn, before the others are asked again */
 #define TIMERS_PER_TURN_MAX 256u
-#define OUTBOX_RETRY_NS 50000u /* sleep of a core whose receiver is far behind */
-#define OUTBOX_YIELDS_MAX 64u  /* before that */
+#define POLLER_TURNS_OUT_MAX 8u /* of a core that does not sleep, for a drained poller */
+#define OUTBOX_RETRY_NS 50000u  /* sleep of a core whose receiver is far behind */
+#define OUTBOX_YIELDS_MAX 64u   /* before that */
 #define SIM_START_NS 1000000000ull
 #define NS_PER_S 1000000000ull
 
@@ -263,6 +264,7 @@ void cfs_poller_add(struct cfs_poller *p)
 	cfs_assert(p->fd < 0 || !reactor_is_sim(r));
 	p->is_added = true;
 	p->is_armed = false;
+	p->is_drained = false;
 	cfs_list_append(&r->pollers, &p->link);
 }
 
@@ -281,6 +283,17 @@ void cfs_poller_remove(struct cfs_poller *p)
 	p->is_added = false;
 }
 
+/* Whether @p said that there is nothing, and its descriptor has not said otherwise since. */
+static bool poller_is_out(struct cfs_poller *p)
+{
+	if (!p->is_drained)
+		return false;
+	if (++p->turns_left_out < POLLER_TURNS_OUT_MAX)
+		return true;
+	p->is_drained = false;
+	return false;
+}
+
 static uint32_t pollers_turn(struct cfs_reactor *r)
 {
 	uint32_t found = 0;
@@ -290,6 +303,9 @@ static uint32_t pollers_turn(struct cfs_reactor *r)
 		int rc;
 
 		r->poller_next = n->next;
+		if (poller_is_out(p))
+			continue;
+		p->turns_left_out = 0;
 		rc = p->poll(p->arg);
 		found += rc > 0 ? (uint32_t)rc : 0;
 	}

@@ -121,14 +121,22 @@ void cfs_io_submit_fdatasync(struct cfs_io *io, int fd);
  * @poll runs outside of fibers; it does a bounded part of what there is, and may remove any poller,
  * also its own. A descriptor that stays readable though @poll finds nothing (after a hang-up) makes
  * the reactor spin: remove the poller. The simulation has no descriptors: @fd is -1 there.
+ *
+ * @poll may set @is_drained where @fd alone tells whether there is anything. It is left out then
+ * until @fd was seen readable, which saves a system call that finds nothing. Nothing is lost if
+ * there was something after all: the sleep ends at once. A core that does not sleep asks again
+ * after some turns.
  */
 struct cfs_poller {
 	int (*poll)(void *arg);
 	bool (*may_sleep)(void *arg);
 	void *arg;
 	int fd;
+	bool is_drained;
 	bool is_added;
-	bool is_armed; /* private */
+	/* private */
+	bool is_armed;
+	uint8_t turns_left_out;
 	struct cfs_list link;
 	struct cfs_io io;
 };

@@ -207,8 +207,10 @@ static void poll_complete(struct cfs_reactor *r, uint64_t slot)
 
 	cfs_assert(slot < CFS_POLLERS_MAX);
 	cfs_assert(s->is_used);
-	if (s->poller)
+	if (s->poller) {
 		s->poller->is_armed = false;
+		s->poller->is_drained = false;
+	}
 	*s = (struct cfs_poll_slot){ 0 };
 }
 

@@ -502,6 +502,43 @@ CFS_TEST_FIBER(a_poller_is_woken_by_its_descriptor)
 	close(c.poller.fd);
 }
 
+static int counter_poll_once(void *arg)
+{
+	struct counter_poller *c = arg;
+
+	/* Says so even if there is more. */
+	c->poller.is_drained = true;
+	return counter_poll(arg);
+}
+
+CFS_TEST_FIBER(a_drained_poller_is_left_out_until_it_is_readable)
+{
+	const uint64_t one = 1;
+	struct counter_poller c;
+	uint32_t polls;
+
+	counter_poller_init(&c);
+	c.poller.poll = counter_poll_once;
+	c.refuses_once = false;
+	assert_int_equal(cfs_sleep_ns(MS / 20), 0);
+	polls = c.polls;
+	for (uint32_t i = 0; i < 80; i++)
+		cfs_fiber_yield();
+	assert_in_range(c.polls - polls, 5, 20);
+	/* A core that is busy finds what comes, one that sleeps is woken by it. */
+	assert_int_equal(write(c.poller.fd, &one, sizeof(one)), sizeof(one));
+	for (uint32_t i = 0; i < 20; i++)
+		cfs_fiber_yield();
+	assert_int_equal(c.sum, 1);
+	for (uint32_t i = 0; i < 50; i++) {
+		assert_int_equal(write(c.poller.fd, &one, sizeof(one)), sizeof(one));
+		while (c.sum < i + 2)
+			assert_int_equal(cfs_waitq_wait(&c.changed), 0);
+	}
+	cfs_poller_remove(&c.poller);
+	close(c.poller.fd);
+}
+
 CFS_TEST_FIBER(a_poller_may_go_while_it_is_armed)
 {
 	for (uint32_t i = 0; i < 3 * CFS_POLLERS_MAX; i++) {
@@ -766,6 +803,7 @@ int main(void)
 		cmocka_unit_test(poll_waits_for_readable_deadline_and_cancel),
 		cmocka_unit_test(cancel_and_completion_in_the_same_turn),
 		cmocka_unit_test(a_poller_is_woken_by_its_descriptor),
+		cmocka_unit_test(a_drained_poller_is_left_out_until_it_is_readable),
 		cmocka_unit_test(a_poller_may_go_while_it_is_armed),
 		cmocka_unit_test(a_poller_may_remove_itself_and_the_next),
 		cmocka_unit_test(an_idle_process_uses_no_cpu),
