@@ -28,7 +28,7 @@ struct work {
 	struct cli_session *s;
 	struct cfs_node *node;
 	struct cfs_client *client;
-	struct cfs_fuse_mount *mount; /* too big for a fiber's stack */
+	struct cfs_fuse_mount mount;
 	int stop_fd, claim_fd;
 	char device[32];          /* of the mount, "0:53" */
 	struct cfs_group serving; /* the mount's fiber; cancelled when it cannot be unmounted */
@@ -97,11 +97,11 @@ static int mount_now(void *arg)
 		.flags = w->s->flags,
 		.may_be_nonempty = w->s->may_be_nonempty,
 	};
-	int rc = cfs_fuse_mount(&how, w->mount, w->s->why, sizeof(w->s->why));
+	int rc = cfs_fuse_mount(&how, &w->mount, w->s->why, sizeof(w->s->why));
 
 	if (rc < 0)
 		return rc;
-	snprintf(w->device, sizeof(w->device), "%u:%u", w->mount->dev_major, w->mount->dev_minor);
+	snprintf(w->device, sizeof(w->device), "%u:%u", w->mount.dev_major, w->mount.dev_minor);
 	w->claim_fd = cli_mount_claim(w->s->dir);
 	return 0;
 }
@@ -173,10 +173,10 @@ static CFS_AWAITS void serve_fuse(void *arg)
 {
 	struct work *w = arg;
 	struct cfs_fuse_opts how = {
-		.fd = w->mount->fd,
+		.fd = w->mount.fd,
 		.client = w->client,
-		.dev_major = w->mount->dev_major,
-		.dev_minor = w->mount->dev_minor,
+		.dev_major = w->mount.dev_major,
+		.dev_minor = w->mount.dev_minor,
 		.ready = tell_ready,
 		.arg = w,
 	};
@@ -200,7 +200,7 @@ static CFS_AWAITS int serve_mount(struct work *w)
 	}
 	cfs_group_cancel(&w->waiting);
 	cfs_group_join(&w->waiting);
-	close(w->mount->fd);
+	cfs_fuse_mount_fini(&w->mount);
 	if (rc == -ECONNABORTED || rc == -ECANCELED)
 		rc = 0; /* taken away by force, and that is what was wanted */
 	if (rc < 0)
@@ -271,13 +271,10 @@ static void raise_files(void)
 
 int cli_session_run(struct cli_session *s)
 {
-	CFS_CLEANUP(cfs_free_p) struct cfs_fuse_mount *mount = calloc(1, sizeof(*mount));
-	struct work w = { .s = s, .mount = mount, .claim_fd = -1 };
+	struct work w = { .s = s, .claim_fd = -1 };
 	int rc;
 
 	s->why[0] = '\0';
-	if (!mount)
-		return -ENOMEM;
 	raise_files();
 	signal(SIGPIPE, SIG_IGN);
 	w.stop_fd = cli_stop_open();

@@ -79,6 +79,27 @@ serves_and_mounts() {
 	says "clean"
 }
 
+notifies_its_manager() {
+	local listener
+	python3 -B -c '
+import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind("notify")
+s.settimeout(20)
+for want in (b"READY=1", b"STOPPING=1"):
+    print(want in s.recv(4096), flush=True)' >notified &
+	listener=$!
+	for _ in $(seq 50); do
+		[ -S notify ] && break
+		sleep 0.1
+	done
+	NOTIFY_SOCKET=$PWD/notify start_server store || return
+	stop_server
+	wait $listener
+	[ "$(tr '\n' ' ' <notified)" = "True True " ] || fail "heard: $(cat notified)"
+	rm -f notify
+}
+
 lives_on_after_kill() {
 	local pid
 	start_server store --listen 127.0.0.1:19870 || return
@@ -186,8 +207,8 @@ starts_again_after_kill() {
 	rm -rf quick
 }
 
-for case in explains_itself shows_configuration doctor_says_all makes_stores serves_and_mounts lives_on_after_kill \
-	unmounts_without_server mounts_by_mount8 quickstarts starts_again_after_kill; do
+for case in explains_itself shows_configuration doctor_says_all makes_stores serves_and_mounts notifies_its_manager \
+	lives_on_after_kill unmounts_without_server mounts_by_mount8 quickstarts starts_again_after_kill; do
 	run $case
 done
 finish
