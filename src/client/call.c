@@ -26,10 +26,12 @@ static uint64_t floor_of(const struct cfs_client *c)
 	return cfs_list_first(&c->changes, struct change, link)->seq;
 }
 
-static CFS_AWAITS int change_begin(struct cfs_client *c, struct change *ch)
+static CFS_AWAITS int change_begin(struct cfs_client_op *op, struct change *ch)
 {
+	struct cfs_client *c = op->client;
+
 	while (c->next_seq - floor_of(c) >= CFS_CLIENT_SEQ_WINDOW) {
-		int rc = cfs_waitq_wait(&c->window);
+		int rc = cfs_client_wait_floor(op);
 
 		if (rc < 0)
 			return rc;
@@ -41,9 +43,11 @@ static CFS_AWAITS int change_begin(struct cfs_client *c, struct change *ch)
 
 static void change_end(struct cfs_client *c, struct change *ch)
 {
+	bool moves_floor = floor_of(c) == ch->seq;
+
 	cfs_list_remove(&ch->link);
-	if (!cfs_waitq_is_empty(&c->window))
-		cfs_waitq_wake_all(&c->window);
+	if (moves_floor)
+		cfs_client_wake_floor(c);
 }
 
 /* What a try ended with. */
@@ -146,7 +150,7 @@ int cfs_client_call(struct cfs_client_op *op, uint32_t shard, struct cfs_msg *re
 	cfs_assert(out->buf == NULL);
 	if (!cfs_op_is_change(req->op))
 		return call_until_answered(op, shard, req, out);
-	rc = change_begin(c, &ch);
+	rc = change_begin(op, &ch);
 	if (rc < 0)
 		return rc;
 	req->seq = ch.seq;

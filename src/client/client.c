@@ -79,7 +79,6 @@ static void client_init(struct cfs_client *c)
 	cfs_list_init(&c->changes);
 	cfs_list_init(&c->waiters);
 	cfs_list_init(&c->pieces_free);
-	cfs_waitq_init(&c->window);
 	cfs_group_init(&c->fibers);
 	c->next_seq = 1;
 	do {

@@ -74,7 +74,7 @@ struct cfs_client {
 
 	uint64_t session, next_seq, hlc;
 	struct cfs_list changes; /* unanswered ones in order of their sequence */
-	struct cfs_waitq window;
+	uint32_t floor_waiters;  /* operations that wait for the oldest change to be answered */
 
 	struct cfs_group fibers;
 	struct cfs_list waiters; /* operations that wait for a server */
@@ -102,6 +102,9 @@ int cfs_client_reply_attr(const struct cfs_net_reply *r, struct cfs_attr *attr_o
 CFS_AWAITS int cfs_client_connect_once(struct cfs_client *c);
 /* Waits until the map was read again after it was at @gen. 0; -EINTR; -ETIMEDOUT; -ECANCELED. */
 CFS_AWAITS int cfs_client_wait_map(struct cfs_client_op *op, uint64_t gen, uint64_t give_up_ns);
+/* Waits until it may be that the floor has moved. 0; -EINTR; -ETIMEDOUT; -ECANCELED. */
+CFS_AWAITS int cfs_client_wait_floor(struct cfs_client_op *op);
+void cfs_client_wake_floor(struct cfs_client *c);
 /* Waits until @until_ns. 0; -EINTR; -ETIMEDOUT: the fiber's own deadline passed; -ECANCELED. */
 CFS_AWAITS int cfs_client_op_sleep(struct cfs_client_op *op, uint64_t until_ns);
 /* Fiber: tells every core now and then that the session lives. */

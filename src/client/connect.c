@@ -329,3 +329,23 @@ int cfs_client_wait_map(struct cfs_client_op *op, uint64_t gen, uint64_t give_up
 	cfs_list_remove(&w.link);
 	return rc;
 }
+
+CFS_AWAITS int cfs_client_wait_floor(struct cfs_client_op *op)
+{
+	struct cfs_client *c = op->client;
+	struct waiter w = { .op = op };
+	int rc;
+
+	cfs_list_append(&c->waiters, &w.link);
+	c->floor_waiters++;
+	rc = op_wait(op, CFS_DEADLINE_NONE);
+	c->floor_waiters--;
+	cfs_list_remove(&w.link);
+	return rc;
+}
+
+void cfs_client_wake_floor(struct cfs_client *c)
+{
+	if (c->floor_waiters > 0)
+		wake_waiters(c);
+}

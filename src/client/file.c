@@ -424,9 +424,8 @@ static CFS_AWAITS int write_at_home(struct cfs_client_op *op, struct cfs_client_
 	return 0;
 }
 
-static CFS_AWAITS void piece_write(void *arg)
+static CFS_AWAITS int piece_write_once(struct cfs_client_piece *p)
 {
-	struct cfs_client_piece *p = arg;
 	struct cfs_msg *req = &p->req;
 	uint32_t crc_bytes = crcs_make(p->off_bytes, p->data, p->len_bytes, p->crcs);
 
@@ -437,12 +436,31 @@ static CFS_AWAITS void piece_write(void *arg)
 	cfs_msg_set(req, cut, p->cut);
 	if (crc_bytes > 0)
 		cfs_msg_set_bytes(req, crcs, p->crcs, crc_bytes);
-	if (is_bulk(p->len_bytes)) {
-		p->rc = call_with_bulk(p->op, p->shard, req, p->data, p->len_bytes, &p->reply);
-		return;
-	}
+	if (is_bulk(p->len_bytes))
+		return call_with_bulk(p->op, p->shard, req, p->data, p->len_bytes, &p->reply);
 	cfs_msg_set_bytes(req, data, p->data, p->len_bytes);
-	p->rc = cfs_client_call(p->op, p->shard, req, &p->reply);
+	return cfs_client_call(p->op, p->shard, req, &p->reply);
+}
+
+/* A server refuses what was damaged on its way: it is sent once more. */
+static bool is_sent_again(struct cfs_client_piece *p, int rc, uint32_t tries)
+{
+	if (rc != -CFS_EBAD_CHECKSUM)
+		return false;
+	p->op->client->stats.bad_checksums++;
+	cfs_net_reply_fini(&p->reply);
+	memset(&p->reply, 0, sizeof(p->reply));
+	return tries + 1 < CFS_CLIENT_CRC_TRIES;
+}
+
+static CFS_AWAITS void piece_write(void *arg)
+{
+	struct cfs_client_piece *p = arg;
+	uint32_t tries = 0;
+
+	do {
+		p->rc = piece_write_once(p);
+	} while (is_sent_again(p, p->rc, tries++));
 }
 
 /* Tells the inode's shard what the chunks did; its record rests on theirs. */
@@ -511,11 +529,15 @@ static CFS_AWAITS int write_home_with_piece(struct cfs_client_op *op, struct cfs
 					    const struct cfs_client_write *w, uint64_t *off_out)
 {
 	struct cfs_client_piece *p = piece_get(op->client);
+	uint32_t tries = 0;
 	int rc;
 
 	if (!p)
 		return -ENOMEM;
-	rc = write_at_home(op, f, w, p, off_out);
+	p->op = op;
+	do {
+		rc = write_at_home(op, f, w, p, off_out);
+	} while (is_sent_again(p, rc, tries++));
 	piece_put(op->client, p);
 	return rc;
 }

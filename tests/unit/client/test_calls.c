@@ -164,6 +164,8 @@ static int serve_write(struct cfs_net_call *call, struct cfs_msg *reply)
 
 	if (is_chunk && is_cut_old(req))
 		return -CFS_EOLD_CUT;
+	if (srv.bad_crcs > 0 && srv.bad_crcs--)
+		return -CFS_EBAD_CHECKSUM;
 	if (req->flags & CFS_F_APPEND)
 		at = srv.size;
 	assert_true(at + req->len <= FILE_BYTES);
@@ -494,9 +496,16 @@ CFS_TEST_SIM(a_wrong_checksum_is_never_data)
 {
 	struct cfs_client *c = begin(0);
 	struct cfs_client_stats stats;
+	uint64_t off;
 	uint32_t got;
 
 	open_file(c);
+	for (uint64_t at = 0; at <= CFS_CHUNK_BYTES; at += CFS_CHUNK_BYTES) {
+		srv.bad_crcs = 1;
+		assert_int_equal(write_at(c, at, 8192, 0, &off), 0);
+		srv.bad_crcs = 2;
+		assert_int_equal(write_at(c, at, 8192, 0, &off), -CFS_EBAD_CHECKSUM);
+	}
 	srv.bad_crcs = 1;
 	assert_int_equal(read_at(c, 4096, 8192, &got), 0);
 	assert_int_equal(got, 8192);
@@ -506,7 +515,7 @@ CFS_TEST_SIM(a_wrong_checksum_is_never_data)
 	assert_int_equal(read_at(c, 4096, 8192, &got), -EIO);
 	assert_int_equal(got, 0);
 	cfs_client_stats(c, &stats);
-	assert_int_equal(stats.bad_checksums, 4);
+	assert_int_equal(stats.bad_checksums, 10);
 	finish(c);
 }
 
@@ -688,6 +697,43 @@ CFS_TEST_SIM(waits_can_be_cancelled)
 	finish(c);
 }
 
+/* One change without an answer holds the floor, so that no later one is past the servers' memory.
+ */
+CFS_TEST_SIM(the_window_is_bounded)
+{
+	struct cfs_client *c = begin(0);
+	struct waiting first, last;
+	struct cfs_group group;
+	struct cfs_client_op op;
+	struct cfs_attr attr;
+
+	op_for(&op, c);
+	op_for(&first.op, c);
+	op_for(&last.op, c);
+	cfs_group_init(&group);
+	/* Core 0 is cut off, core 1 answers. */
+	cfs_net_sim_cut(srv.sim, "sim:server/0", "sim:client", true);
+	assert_int_equal(cfs_group_start(&group, wait_in_mkdir, &first), 0);
+	cfs_sleep_ns(1 * MS);
+	for (uint32_t i = 1; i < 2048; i++)
+		assert_int_equal(cfs_client_file_open(&op, FILE_INO, 0, &attr), 0);
+	assert_int_equal(srv.last_seq, 2048);
+	assert_int_equal(srv.last_floor, 1);
+	assert_int_equal(cfs_group_start(&group, wait_in_mkdir, &last), 0);
+	cfs_sleep_ns(1 * MS);
+	assert_int_equal(srv.last_seq, 2048);
+	cfs_client_op_interrupt(&last.op);
+	cfs_sleep_ns(1 * MS);
+	assert_int_equal(group.count, 1);
+	assert_int_equal(last.rc, -EINTR);
+	cfs_net_sim_cut(srv.sim, "sim:server/0", "sim:client", false);
+	cfs_group_join(&group);
+	assert_int_equal(first.rc, 0);
+	assert_int_equal(cfs_client_file_open(&op, FILE_INO, 0, &attr), 0);
+	assert_int_equal(srv.last_floor, 2049);
+	finish(c);
+}
+
 CFS_TEST_SIM(a_server_must_answer_first)
 {
 	const struct cfs_net_sim_opts net = { .delay_min_ns = 5000, .delay_max_ns = 50000 };
@@ -719,6 +765,7 @@ int main(void)
 		cmocka_unit_test(waits_have_an_end),
 		cmocka_unit_test(waits_can_be_interrupted),
 		cmocka_unit_test(waits_can_be_cancelled),
+		cmocka_unit_test(the_window_is_bounded),
 		cmocka_unit_test(a_server_must_answer_first),
 	};
 
