@@ -13,6 +13,8 @@
 #include "base/util.h"
 #include "server/node_internal.h"
 
+#define HLC_AHEAD_MAX_NS (1000ull * 1000 * 1000)
+
 static struct cfs_list *session_bucket(struct node_core *c, uint64_t id)
 {
 	return &c->sessions[cfs_hash_u64(id) % CFS_NODE_SESSION_BUCKETS];
@@ -426,9 +428,8 @@ CFS_AWAITS void cfs_node_handle(void *endpoint, struct cfs_net_call *call)
 	struct node_endpoint *ep = endpoint;
 	struct node_core *c = ep->core;
 	const struct cfs_msg *req = cfs_net_call_request(call);
-	uint64_t ahead_max = cfs_wall_ns() + 1000ull * 1000 * 1000;
 
-	if (req->hlc > c->hlc && req->hlc < ahead_max)
+	if (req->hlc > c->hlc && req->hlc < cfs_wall_ns() + HLC_AHEAD_MAX_NS)
 		c->hlc = req->hlc;
 	if (req->op < 16 && c->node->is_serving) {
 		node_op(ep, call);
