@@ -348,10 +348,12 @@ static int shm_setup(void **state)
 	return 0;
 }
 
-/* libfabric's libraries take signals as they are loaded; they are given back. */
+/* libfabric's libraries take signals as they are loaded; they are given back. cmocka has those of
+ * crashes. */
 static void leaves_signals_alone(void **state)
 {
-	static const int signals[] = { SIGINT, SIGTERM, SIGABRT, SIGILL };
+	/* Of others the test's own library has taken some. */
+	static const int signals[] = { SIGINT, SIGTERM };
 
 	(void)state;
 	for (uint32_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
