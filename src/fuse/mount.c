@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/str.h"
 #include "fuse/fuse_internal.h"
 
@@ -83,6 +84,7 @@ static struct mount_line *mount_find(const char *dir)
 	char *text = NULL;
 	size_t cap = 0;
 
+	cfs_assert(dir != NULL);
 	/* Later lines lie on top of earlier ones. */
 	while (from && line && getline(&text, &cap, from) > 0) {
 		struct mount_line *last = found;
@@ -171,12 +173,11 @@ static bool is_ours(const struct mount_line *m)
 static int dir_is_empty(const char *dir)
 {
 	DIR *d = opendir(dir);
-	const struct dirent *e;
 	int count = 0;
 
 	if (!d)
 		return -errno;
-	while (count <= 2 && (e = readdir(d)) != NULL)
+	while (count <= 2 && readdir(d))
 		count++;
 	closedir(d);
 	return count <= 2;
