@@ -58,10 +58,10 @@ struct sim {
 	struct sim_model *model;
 	struct sim_worker *workers[SIM_WORKERS_MAX];
 	uint32_t worker_count, workers_busy;
-	uint32_t steps_left;   /* of all workers */
-	bool is_pausing;       /* workers end after the operation that they do */
-	bool has_crashed;      /* since the main fiber looked last */
-	bool is_power;         /* it was a power cut */
+	uint32_t steps_left; /* of all workers */
+	bool is_pausing;     /* workers end after the operation that they do */
+	bool has_crashed;    /* since the main fiber looked last */
+	bool is_power;       /* it was a power cut */
 	enum sim_profile profile;
 	struct cfs_waitq wake; /* the main fiber */
 	uint64_t ops, kills, cuts;

@@ -73,8 +73,8 @@ void sim_world_opts_dice(struct sim *s, struct sim_world_opts *o)
 	o->disk_latency_min_ns = 10 * SIM_US;
 	o->disk_latency_max_ns = PICK(s, 50, 200, 2000) * SIM_US;
 	o->net_delay_min_ns = 2 * SIM_US;
-	o->net_delay_max_ns = PICK(s, 5, 20, 100, 1000) * SIM_US;
-	o->loss_ppm = (uint32_t)PICK(s, 0, 0, 100, 2000);
+	o->net_delay_max_ns = PICK(s, 5, 20, 100, 1000, 50000) * SIM_US;
+	o->loss_ppm = (uint32_t)PICK(s, 0, 0, 100, 2000, 20000);
 	o->dup_ppm = (uint32_t)PICK(s, 0, 1000, 30000);
 	o->clients = s->opts.clients ? s->opts.clients : 1 + sim_below(&s->rand, 3);
 	o->control_seed = sim_rand(&s->rand);
