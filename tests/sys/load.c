@@ -76,12 +76,13 @@ static uint64_t roll(uint64_t *dice)
 
 static void pattern(uint8_t *p, uint64_t len, uint64_t off, uint32_t tag)
 {
-	for (uint64_t i = 0; i < len; i++) {
-		uint64_t at = off + i;
+	for (uint64_t i = 0; i < len;) {
+		uint64_t at = off + i, skip = at % 8, n = 8 - skip;
+		uint64_t word = (at / 8 + 1) * 0x9e3779b97f4a7c15ull ^ tag * 0xff51afd7ed558ccdull;
 
-		p[i] = (uint8_t)(((at / 8 + 1) * 0x9e3779b97f4a7c15ull ^
-				  (tag * 0xff51afd7ed558ccdull)) >>
-				 (8 * (at % 8)));
+		n = n < len - i ? n : len - i;
+		memcpy(p + i, (uint8_t *)&word + skip, n);
+		i += n;
 	}
 }
 

@@ -24,10 +24,16 @@ pause() {
 }
 
 load_start() {
+	# The records would grow for ever, and with them the time to go through them.
+	if [ $(($1 % 5)) = 0 ]; then
+		must rm -rf "$mnt"/w* "$records"
+		mkdir -p "$records"
+	fi
 	: >"$CFS_SCRATCH/load.out"
 	"$load" run "$mnt" "$records" "$writers" "$1" >"$CFS_SCRATCH/load.out" 2>&1 </dev/null &
 	load_pid=$!
 	wait_for 20 grep -q started "$CFS_SCRATCH/load.out" || fail "the writers do not start"
+	wait_for 60 goes_on "$writers" || fail "the writers do nothing"
 }
 
 # The last "in-flight N done N" that the writers told, after one more of them.

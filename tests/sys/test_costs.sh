@@ -1,0 +1,192 @@
+#!/bin/bash
+# What an operation costs, counted: messages by the mount's counters, transactions, device reads and
+# flushes by the server's, flushes by the kernel's block statistics as well.
+. "$(dirname "$0")/lib.sh"
+
+tool=$CFS_BUILD/tests/sys/tool
+loop=
+
+# value FILE PATH: a counter of `cfs stats`; 0 if it is not there. A PATH that ends with a dot: the
+# sum of all below; "*" is one part.
+value() {
+	awk -v path="$2" '
+		BEGIN { gsub(/\./, "\\.", path); gsub(/\*/, "[^.]*", path); path = "^" path (path ~ /\\\.$/ ? "" : "$") }
+		$1 ~ path { sum += $2 }
+		END { print sum + 0 }' "$1"
+}
+
+snap_mount() {
+	"$CFS_BIN" stats "$mnt" >"$CFS_SCRATCH/mount.$1" 2>&1 || fail "cfs stats: $(cat "$CFS_SCRATCH/mount.$1")"
+}
+
+snap_server() {
+	"$CFS_BIN" stats "$addr" >"$CFS_SCRATCH/server.$1" 2>&1 || fail "cfs stats: $(cat "$CFS_SCRATCH/server.$1")"
+}
+
+# more FILE PATH: by how much it grew between the two snapshots.
+more() {
+	echo $(($(value "$CFS_SCRATCH/$1.2" "$2") - $(value "$CFS_SCRATCH/$1.1" "$2")))
+}
+
+# is WHAT GOT LEAST MOST
+is() {
+	[ "$2" -ge "$3" ] && [ "$2" -le "$4" ] || fail "$1: $2, not between $3 and $4"
+	counts="${counts:-}${counts:+ }$1 $2"
+}
+
+# --- in one process: messages ---
+
+# The open and the close of it, and what the shell does, are some messages more.
+stat_messages() {
+	must "$tool" fill "$mnt/f" 4096 1
+	snap_mount 1
+	must "$tool" stat "$mnt/f" 1000
+	snap_mount 2
+	is requests "$(more mount fuse.GETATTR)" 1000 1010
+	is messages "$(more mount messages.GETATTR)" 1000 1010
+	is all "$(more mount messages.)" 1000 1020
+}
+
+# By path: the kernel asks LOOKUP, with attributes that it may not keep; each is one message.
+path_messages() {
+	must mkdir -p "$mnt/a/b/c"
+	must "$tool" fill "$mnt/a/b/c/f" 10 1
+	snap_mount 1
+	for _ in 1 2 3 4 5; do stat "$mnt/a/b/c/f" >/dev/null; done
+	snap_mount 2
+	is messages-per-request "$(($(more mount messages.) - $(more mount fuse.LOOKUP) - $(more mount fuse.GETATTR)))" -2 2
+}
+
+create_messages() {
+	must mkdir "$mnt/new"
+	snap_mount 1
+	must "$tool" creat "$mnt/new" 500
+	snap_mount 2
+	is creates "$(more mount fuse.CREATE)" 500 500
+	is messages "$(more mount messages.CREATE)" 500 500
+}
+
+write_messages() {
+	must "$tool" fill "$mnt/w" 3145728 1
+	snap_mount 1
+	must "$tool" pwrite "$mnt/w" 8192 4096 direct
+	must "$tool" pwrite "$mnt/w" 1048576 1048576 direct
+	must "$tool" pwrite "$mnt/w" 1572864 1048576 direct
+	snap_mount 2
+	# 4 KiB: one; a chunk: one and one to the inode; over two chunks: two and one.
+	is requests "$(more mount fuse.WRITE)" 3 4
+	is data-messages "$(($(more mount messages.WRITE) + $(more mount messages.CHUNK_WRITE)))" 4 5
+	is reads "$(($(more mount messages.CHUNK_READ) + $(more mount messages.READ)))" 0 0
+}
+
+# --- in two processes: what the server did ---
+
+create_costs() {
+	must mkdir "$mnt/new"
+	snap_server 1
+	must "$tool" creat "$mnt/new" 500
+	snap_server 2
+	is prepares "$(more server '*.*.*.sent_by_op.TX_PREPARE')" 0 0
+	is prepares-net "$(grep -c TX_PREPARE "$CFS_SCRATCH/server.2")" 0 1
+	is records "$(more server 'cores.*.stores.*.records')" 1000 1600
+}
+
+write_costs() {
+	must "$tool" fill "$mnt/w" 1048576 1
+	sync
+	sleep 1.5
+	snap_server 1
+	for i in 1 2 3 4 5 6 7 8; do
+		must "$tool" pwrite "$mnt/w" $((i * 65536)) 4096
+		must "$tool" pwrite "$mnt/w" $((i * 4096 + 123)) 4096
+	done
+	snap_server 2
+	is device-reads "$(more server 'cores.*.stores.*.reads')" 0 0
+}
+
+rma_bytes() {
+	snap_server 1
+	must "$tool" pwrite "$mnt/big" 0 1048576 direct
+	must "$tool" verify "$mnt/big" 1048576 1
+	snap_server 2
+	# From 64 KiB payloads move by RMA: the server reads what is written, and writes what is read.
+	is rma-reads "$(more server 'cores.*.net_listen.rma_read_bytes')" 1048576 1200000
+	is rma-writes "$(more server 'cores.*.net_listen.rma_write_bytes')" 1048576 3000000
+}
+
+# Flushes of the loop device, by the kernel (Documentation/block/stat.rst, field 16).
+kernel_flushes() {
+	awk '{ print $16 }' "/sys/block/${loop#/dev/}/stat"
+}
+
+# The ticks of a second flush too; the best of some tries has none in it.
+sync_flushes() {
+	local n before best=1000 best_kernel=1000
+	for _ in 1 2 3 4 5 6; do
+		snap_server 1
+		before=$(kernel_flushes)
+		must "$tool" syncs "$mnt" 16
+		n=$(($(kernel_flushes) - before))
+		snap_server 2
+		[ "$n" -ge "$best_kernel" ] || best_kernel=$n
+		n=$(more server 'cores.*.stores.*.flushes')
+		[ "$n" -ge "$best" ] || best=$n
+		sleep 0.3
+	done
+	is flushes "$best" 1 $((3 * cores))
+	is kernel-flushes "$best_kernel" 1 $((3 * cores))
+}
+
+life_inproc() {
+	fs_make "inproc-1" 512M
+	fs_up
+	[ -z "$why" ] || fail "$why"
+	if [ -n "$why" ]; then case_run inproc/start fail "$why"; return; fi
+	case_run inproc/stat stat_messages
+	case_run inproc/path path_messages
+	case_run inproc/create create_messages
+	case_run inproc/write write_messages
+	case_run inproc/end end_life
+}
+
+end_life() {
+	fs_down
+	fs_fsck
+}
+
+# On a loop device in memory, so that the kernel counts flushes of this store alone.
+life_tcp() {
+	local image=/dev/shm/claudefs-costs-$$ uuid
+	cores=$1
+	truncate -s 1G "$image"
+	loop=$(losetup --find --show --direct-io=off "$image") || loop=
+	rm -f "$image"
+	if [ -z "$loop" ]; then
+		echo "skip tcp-$cores no loop device"
+		return
+	fi
+	shape=tcp-$cores
+	why=
+	store=$loop
+	mkdir -p "$mnt"
+	must "$CFS_BIN" mkfs "$loop" --slices "$cores"
+	uuid=$("$CFS_BIN" mkfs --help >/dev/null 2>&1; sed -n 's/^uuid: *//p' "$CFS_SCRATCH/must.out")
+	[ -n "$why" ] || fs_up
+	if [ -n "$why" ]; then
+		case_run "tcp-$cores/start" fail "$why"
+	else
+		case_run "tcp-$cores/create" create_costs
+		case_run "tcp-$cores/write" write_costs
+		case_run "tcp-$cores/rma" rma_bytes
+		case_run "tcp-$cores/fsync" sync_flushes
+	fi
+	case_run "tcp-$cores/end" end_life
+	losetup -d "$loop"
+	store=$CFS_SCRATCH/fs/store
+	[ -z "$uuid" ] || rm -rf "/var/lib/claudefs/${uuid:?}"
+}
+
+life_inproc
+life_tcp 1
+life_tcp 2
+finish
