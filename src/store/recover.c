@@ -220,10 +220,11 @@ bool cfs_recover_is_void(const struct cfs_recovery *r, uint32_t shard, uint64_t 
 {
 	const struct cfs_found_shard *fs = &r->shards[shard];
 
-	if (index > fs->last_index)
+	cfs_assert(fs->cuts == UINT32_MAX || r->cuts != NULL);
+	if (index > fs->last_index || (fs->has_ended && pos >= fs->gap_pos))
 		return true;
 	for (uint32_t c = fs->cuts; c != UINT32_MAX && r->cuts[c].pos > pos; c = r->cuts[c].next) {
-		if (index > r->cuts[c].last_index)
+		if (index > r->cuts[c].last_index || pos >= r->cuts[c].void_from)
 			return true;
 	}
 	return false;
@@ -301,6 +302,7 @@ static int cut_add(struct cfs_recovery *r, struct cfs_store *s, const struct cfs
 	r->cuts[r->cut_count] = (struct cfs_found_cut){ .pos = rec->pos,
 							.last_index = last,
 							.last_epoch = cfs_from_le64(f->last_epoch),
+							.void_from = UINT64_MAX,
 							.next = fs->cuts };
 	fs->cuts = r->cut_count++;
 	for (uint32_t i = 0; i < fs->candidate_count; i++) {
@@ -308,7 +310,11 @@ static int cut_add(struct cfs_recovery *r, struct cfs_store *s, const struct cfs
 			fs->candidates[kept++] = fs->candidates[i];
 	}
 	fs->candidate_count = kept;
-	fs->has_ended = false;
+	if (fs->has_ended && fs->last_index >= last) {
+		/* Else what it lacks is before this cut. */
+		r->cuts[fs->cuts].void_from = fs->gap_pos;
+		fs->has_ended = false;
+	}
 	if (!fs->is_seen || fs->last_index > last) {
 		fs->last_index = last;
 		fs->last_epoch = cfs_from_le64(f->last_epoch);
@@ -354,17 +360,17 @@ static void shard_record(struct cfs_recovery *r, struct cfs_store *s,
 		return;
 	}
 	fs = &r->shards[rec->h.shard];
-	if (!fs->is_seen && fs->cuts == UINT32_MAX) {
-		fs->first_index = rec->h.index;
-		fs->first_pos = rec->pos;
-	} else if (fs->has_ended) {
-		return;
-	} else if (rec->h.index != fs->last_index + 1) {
-		/* What lies between is damaged, or the power went before it was written. */
-		fs->gap_pos = rec->pos;
-		fs->has_ended = fs->has_lost = true;
-		return;
-	} else if (!fs->is_seen) {
+	if (fs->is_seen || fs->cuts != UINT32_MAX) {
+		if (fs->has_ended)
+			return;
+		if (rec->h.index != fs->last_index + 1) {
+			/* What lies between is damaged, or the power went before it was written. */
+			fs->gap_pos = rec->pos;
+			fs->has_ended = fs->has_lost = true;
+			return;
+		}
+	}
+	if (!fs->is_seen) {
 		fs->first_index = rec->h.index;
 		fs->first_pos = rec->pos;
 	}

@@ -14,7 +14,8 @@ struct cfs_found_segment {
 
 struct cfs_found_cut {
 	uint64_t pos, last_index, last_epoch;
-	uint32_t next; /* of the same shard, older; UINT32_MAX: none */
+	uint64_t void_from; /* and what is from here up to the cut; UINT64_MAX: nothing */
+	uint32_t next;      /* of the same shard, older; UINT32_MAX: none */
 };
 
 /* A shard as the journal shows it. */
