@@ -116,6 +116,7 @@ fs_make() {
 	shift 2
 	rm -rf "$CFS_SCRATCH/fs"
 	mkdir -p "$mnt"
+	rm -f "$CFS_SCRATCH/server.err" "$CFS_SCRATCH/mount.err"
 	must "$CFS_BIN" mkfs "$store" --size "$size" --slices "${shape#*-}" "$@"
 }
 

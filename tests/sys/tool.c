@@ -12,7 +12,10 @@
  *                             overwrites random aligned 1 MiB pieces of DIR/f0.. until TOTAL bytes
  *                             are written, then verifies all of it
  *   tool flip PATH OFF        flips one bit of a byte of a file or device
- *   tool rand SEED MAX N      N random numbers below MAX
+ *   tool blocks STORE BYTES TAG
+ *                             where in STORE the 4 KiB blocks of a file of `fill` lie: "OFFSET
+ * INDEX" lines tool texts STORE TEXT     where in STORE that text is: offsets tool rand SEED MAX N
+ * N random numbers below MAX
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -123,6 +126,19 @@ static int stats(const char *path, unsigned count)
 	for (unsigned i = 0; i < count; i++)
 		if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &x) < 0)
 			return die(path);
+	return 0;
+}
+
+static int stats_in(const char *dir, const char *name, unsigned count)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY);
+	struct statx x;
+
+	if (fd < 0)
+		return die(dir);
+	for (unsigned i = 0; i < count; i++)
+		if (statx(fd, name, 0, STATX_BASIC_STATS, &x) < 0)
+			return die(name);
 	return 0;
 }
 
@@ -255,6 +271,69 @@ static int flip(const char *path, uint64_t off)
 	return 0;
 }
 
+/* Finds a block by its first 16 bytes, which depend on the place in the file, then compares it. */
+static int blocks(const char *store, uint64_t bytes, uint64_t tag)
+{
+	uint64_t count = bytes / 4096, table_count = 1, at = 0, (*table)[2];
+	int fd = open(store, O_RDONLY);
+	ssize_t n;
+
+	while (table_count < count * 2)
+		table_count *= 2;
+	table = calloc(table_count, sizeof(*table));
+	if (fd < 0 || !table)
+		return die(store);
+	for (uint64_t i = 0; i < count; i++) {
+		uint64_t first, slot;
+
+		pattern(want, 8, i * 4096, tag);
+		memcpy(&first, want, 8);
+		for (slot = first % table_count; table[slot][0]; slot = (slot + 1) % table_count)
+			;
+		table[slot][0] = first;
+		table[slot][1] = i;
+	}
+	for (; (n = pread(fd, buf, MIB, (off_t)at)) > 0; at += (uint64_t)n) {
+		for (ssize_t k = 0; k + 4096 <= n; k += 4096) {
+			uint64_t first, slot;
+
+			memcpy(&first, buf + k, 8);
+			slot = first % table_count;
+			while (table[slot][0] && table[slot][0] != first)
+				slot = (slot + 1) % table_count;
+			if (!table[slot][0])
+				continue;
+			pattern(want, 4096, table[slot][1] * 4096, tag);
+			if (memcmp(buf + k, want, 4096) == 0)
+				printf("%llu %llu\n", (unsigned long long)at + (uint64_t)k,
+				       (unsigned long long)table[slot][1]);
+		}
+	}
+	free(table);
+	return 0;
+}
+
+static int texts(const char *store, const char *text)
+{
+	size_t len = strlen(text), keep = len - 1, have = 0;
+	int fd = open(store, O_RDONLY);
+	uint64_t at = 0;
+	ssize_t n;
+
+	if (fd < 0 || len == 0 || len > 256)
+		return die(store);
+	while ((n = pread(fd, buf + have, MIB - have, (off_t)(at + have))) > 0) {
+		size_t end = have + (size_t)n;
+
+		for (uint8_t *p = buf; (p = memmem(p, end - (size_t)(p - buf), text, len)); p++)
+			printf("%llu\n", (unsigned long long)(at + (uint64_t)(p - buf)));
+		have = end < keep ? end : keep;
+		at += end - have;
+		memmove(buf, buf + end - have, have);
+	}
+	return 0;
+}
+
 static int randoms(uint64_t seed, uint64_t max, unsigned count)
 {
 	while (count--)
@@ -275,6 +354,8 @@ int main(int argc, char **argv)
 		return syncs(argv[2], (unsigned)number(argv[3]));
 	if (argc == 4 && strcmp(what, "stat") == 0)
 		return stats(argv[2], (unsigned)number(argv[3]));
+	if (argc == 5 && strcmp(what, "statin") == 0)
+		return stats_in(argv[2], argv[3], (unsigned)number(argv[4]));
 	if (argc == 4 && strcmp(what, "creat") == 0)
 		return creats(argv[2], (unsigned)number(argv[3]));
 	if (argc >= 5 && strcmp(what, "pwrite") == 0)
@@ -288,6 +369,10 @@ int main(int argc, char **argv)
 				 number(argv[5]), number(argv[6]));
 	if (argc == 4 && strcmp(what, "flip") == 0)
 		return flip(argv[2], number(argv[3]));
+	if (argc == 5 && strcmp(what, "blocks") == 0)
+		return blocks(argv[2], number(argv[3]), number(argv[4]));
+	if (argc == 4 && strcmp(what, "texts") == 0)
+		return texts(argv[2], argv[3]);
 	if (argc == 5 && strcmp(what, "rand") == 0)
 		return randoms(number(argv[2]), number(argv[3]), (unsigned)number(argv[4]));
 	fprintf(stderr, "usage: see the head of tests/sys/tool.c\n");
