@@ -210,7 +210,7 @@ flip_records() {
 
 # What a reactor may do under load: sleep in io_uring_enter, talk to /dev/fuse and to sockets, wake
 # others, look at clocks, get memory. Nothing of it waits for a disk.
-may='io_uring_enter|futex|clock_gettime|clock_nanosleep|getrandom|madvise|mmap|munmap|mremap|mprotect|brk|sched_yield|epoll_wait|epoll_pwait|epoll_ctl|poll|ppoll|recvfrom|recvmsg|sendto|sendmsg|recv|send|accept4|getpid|gettid|rt_sigprocmask|rt_sigreturn|restart_syscall|timerfd_settime|socket|connect|setsockopt|getsockopt|getsockname|shutdown|fcntl|close'
+may='io_uring_enter|futex|clock_gettime|clock_nanosleep|getrandom|madvise|mmap|munmap|mremap|mprotect|brk|sched_yield|epoll_wait|epoll_pwait|epoll_ctl|poll|ppoll|recvfrom|recvmsg|sendto|sendmsg|recv|send|accept4|getpid|gettid|rt_sigprocmask|rt_sigreturn|restart_syscall|timerfd_settime|socket|bind|listen|accept|getpeername|io_uring_register|connect|setsockopt|getsockopt|getsockname|shutdown|fcntl|close'
 # These by what their descriptor is.
 may_on='read|write|readv|writev'
 fds='/dev/fuse|anon_inode:|socket:|TCP|UNIX|pipe:'
