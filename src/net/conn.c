@@ -654,6 +654,10 @@ void conn_frame_arrived(struct cfs_net *net, struct cfs_net_buf *b)
 	struct net_conn *conn;
 	uint16_t kind;
 
+	if (!net->conns) { /* the endpoint closes, and what is under way drains */
+		net_buf_put(b);
+		return;
+	}
 	memcpy(&h, b->data, sizeof(h));
 	kind = cfs_from_le16(h.kind);
 	if (header_verify(&h, b) < 0) {
