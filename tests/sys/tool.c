@@ -19,6 +19,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -89,7 +90,7 @@ static void *sync_main(void *arg)
 
 static int syncs(const char *dir, unsigned count)
 {
-	pthread_barrier_t gate;
+	static pthread_barrier_t gate;
 	static struct syncer s[64];
 	double start;
 	int rc = 0;
@@ -142,7 +143,7 @@ static int stats_in(const char *dir, const char *name, unsigned count)
 	return 0;
 }
 
-static int creats(const char *dir, unsigned count)
+static int creations(const char *dir, unsigned count)
 {
 	if (chdir(dir) < 0)
 		return die(dir);
@@ -330,7 +331,7 @@ static int texts(const char *store, const char *text)
 		size_t end = have + (size_t)n;
 
 		for (uint8_t *p = buf; (p = memmem(p, end - (size_t)(p - buf), text, len)); p++)
-			printf("%llu\n", (unsigned long long)(at + (uint64_t)(p - buf)));
+			printf("%" PRIu64 "\n", (uint64_t)at + (uint64_t)(p - buf));
 		have = end < keep ? end : keep;
 		at += end - have;
 		memmove(buf, buf + end - have, have);
@@ -341,7 +342,7 @@ static int texts(const char *store, const char *text)
 static int randoms(uint64_t seed, uint64_t max, unsigned count)
 {
 	while (count--)
-		printf("%llu\n", (unsigned long long)(roll(&seed) % max));
+		printf("%" PRIu64 "\n", (uint64_t)(roll(&seed) % max));
 	return 0;
 }
 
@@ -361,7 +362,7 @@ int main(int argc, char **argv)
 	if (argc == 5 && strcmp(what, "statin") == 0)
 		return stats_in(argv[2], argv[3], (unsigned)number(argv[4]));
 	if (argc == 4 && strcmp(what, "creat") == 0)
-		return creats(argv[2], (unsigned)number(argv[3]));
+		return creations(argv[2], (unsigned)number(argv[3]));
 	if (argc >= 5 && strcmp(what, "pwrite") == 0)
 		return one_write(argv[2], number(argv[3]), number(argv[4]), argc == 6);
 	if (argc == 5 && strcmp(what, "fill") == 0)

@@ -61,8 +61,9 @@ void posix_fails(long value, int code, int other, const char *text, const char *
  * AS_USER(uid, gid) { ... } runs the block in a child with these ids, without other groups, and
  * waits; a check that fails there fails the case. IN_CHILD() the same with the ids as they are.
  */
-#define AS_USER(uid, gid) for (int go_ = posix_child_begin(uid, gid); go_; posix_child_end())
-#define IN_CHILD() for (int go_ = posix_child_begin(0, 0); go_; posix_child_end())
+#define AS_USER(uid, gid) \
+	for (int go_ = posix_child_begin(uid, gid); go_; go_ = 0, posix_child_end())
+#define IN_CHILD() for (int go_ = posix_child_begin(0, 0); go_; go_ = 0, posix_child_end())
 int posix_child_begin(uid_t uid, gid_t gid);
 _Noreturn void posix_child_end(void);
 
