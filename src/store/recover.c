@@ -219,12 +219,13 @@ static CFS_AWAITS int journal_find(struct cfs_store *s, struct cfs_recovery *r)
 bool cfs_recover_is_void(const struct cfs_recovery *r, uint32_t shard, uint64_t pos, uint64_t index)
 {
 	const struct cfs_found_shard *fs = &r->shards[shard];
+	const struct cfs_found_cut *cuts = r->cuts;
 
-	cfs_assert(fs->cuts == UINT32_MAX || r->cuts != NULL);
 	if (index > fs->last_index || (fs->has_ended && pos >= fs->gap_pos))
 		return true;
-	for (uint32_t c = fs->cuts; c != UINT32_MAX && r->cuts[c].pos > pos; c = r->cuts[c].next) {
-		if (index > r->cuts[c].last_index || pos >= r->cuts[c].void_from)
+	for (uint32_t c = cuts ? fs->cuts : UINT32_MAX; c != UINT32_MAX && cuts[c].pos > pos;
+	     c = cuts[c].next) {
+		if (index > cuts[c].last_index || pos >= cuts[c].void_from)
 			return true;
 	}
 	return false;
