@@ -11,7 +11,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len_bytes)
 {
 	static uint8_t again[CFS_MAP_ROWS_BYTES_MAX];
-	struct cfs_map_row rows[SHARDS] = { 0 };
+	static struct cfs_map_row rows[SHARDS];
 	uint32_t first;
 	int count;
 
