@@ -19,20 +19,28 @@
 #define FABRIC_VERSION FI_VERSION(1, 17)
 #define MR_MODE (FI_MR_LOCAL | FI_MR_VIRT_ADDR | FI_MR_ALLOCATED | FI_MR_PROV_KEY)
 
+/* A signal's handler of the PSM libraries, in which libfabric has its providers psm and psm2. */
+static bool is_of_psm(const struct sigaction *now)
+{
+	Dl_info of;
+
+	if (now->sa_handler == SIG_DFL || now->sa_handler == SIG_IGN ||
+	    dladdr((void *)now->sa_sigaction, &of) == 0 || !of.dli_fname)
+		return false;
+	return strstr(of.dli_fname, "/libpsm") || strstr(of.dli_fname, "/libinfinipath");
+}
+
 /*
- * The PSM libraries, which libfabric loads for hardware of theirs, take the fatal signals and those
- * that end a program as they are loaded, to leave a backtrace in the current folder. We come after
- * them, being linked to them, and before main(): what is of theirs becomes the default again.
+ * As they are loaded, these libraries take the fatal signals and those that end a program, to leave
+ * a backtrace in the current folder. We come after them, being linked to them, and before main():
+ * what is theirs becomes the default again.
  */
 __attribute__((constructor)) static void psm_signals_undo(void)
 {
 	for (int sig = 1; sig < SIGRTMIN; sig++) {
 		struct sigaction now;
-		Dl_info of;
 
-		if (sigaction(sig, NULL, &now) == 0 && now.sa_handler != SIG_DFL &&
-		    now.sa_handler != SIG_IGN && dladdr((void *)now.sa_sigaction, &of) != 0 &&
-		    of.dli_fname && strstr(of.dli_fname, "/libpsm"))
+		if (sigaction(sig, NULL, &now) == 0 && is_of_psm(&now))
 			(void)signal(sig, SIG_DFL);
 	}
 }
