@@ -61,6 +61,7 @@ CFS_AWAITS int cfs_store_open(struct cfs_device *dev, uint32_t slice,
 	s->info = dev->info;
 	s->info.store = slice;
 	s->victim = CFS_NO_ZONE;
+	s->tick_now = 1;
 	cfs_list_init(&s->waiting);
 	cfs_list_init(&s->waiting_freeing);
 	cfs_group_init(&s->fibers);
@@ -156,7 +157,7 @@ void cfs_store_abandon(struct cfs_store *s)
 
 uint64_t cfs_store_tick_now(const struct cfs_store *s)
 {
-	return s->tick_begun + 1;
+	return s->tick_now;
 }
 
 uint64_t cfs_store_tick_stable_now(const struct cfs_store *s)
@@ -164,28 +165,27 @@ uint64_t cfs_store_tick_stable_now(const struct cfs_store *s)
 	return s->tick_stable;
 }
 
-uint64_t cfs_store_tick_begin(struct cfs_store *s, uint64_t tick)
+void cfs_store_tick_begin(struct cfs_store *s, uint64_t tick)
 {
-	uint64_t old = s->tick_begun;
-
-	if (tick <= old)
-		return old;
-	s->tick_begun = tick;
+	if (tick <= s->tick_now)
+		return;
+	s->tick_now = tick;
 	s->ticks[tick % CFS_STORE_TICKS].tick = tick;
 	/* On a batch's border, where recovery can begin to read. */
 	s->ticks[tick % CFS_STORE_TICKS].pos = s->journal.needs_batch ? s->tail.head
 								      : s->journal.batch_start;
-	return old;
 }
 
 void cfs_store_tick_stable(struct cfs_store *s, uint64_t tick)
 {
-	if (tick <= s->tick_stable || tick > s->tick_begun)
+	/* The present tick is not over: more may carry it. */
+	if (tick <= s->tick_stable || tick >= s->tick_now)
 		return;
 	s->tick_stable = tick;
-	if (s->ticks[tick % CFS_STORE_TICKS].tick == tick)
+	/* What was placed before the next one began is stable. */
+	if (s->ticks[(tick + 1) % CFS_STORE_TICKS].tick == tick + 1)
 		s->journal.stable = CFS_MAX(s->journal.stable,
-					    s->ticks[tick % CFS_STORE_TICKS].pos);
+					    s->ticks[(tick + 1) % CFS_STORE_TICKS].pos);
 	if (!s->is_ready || s->opts.is_read_only)
 		return;
 	cfs_checkpoint_settle(s);

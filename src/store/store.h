@@ -8,9 +8,8 @@
  * Life of a change, on the store's core:
  *   1. cfs_store_reserve()      may wait: room in the tail, in the journal, blocks for data
  *   2. cfs_store_alloc()        addresses for data blocks, in a stream's open segment; never waits
- *   3. cfs_store_data_tail()    small data (at most CFS_TAIL_DATA_MAX): copied to the tail's data
- * ring; never waits; or cfs_store_data_write()   large data: on the device before the record is
- * placed; waits
+ *   3. cfs_store_data_tail()    small data, copied to the tail's data ring; never waits; or
+ *      cfs_store_data_write()   large data, on the device before the record is placed; waits
  *   4. cfs_store_place()        the record is whole in the tail: beyond SIGKILL; never waits
  *   5. cfs_store_unreserve()    what was not used
  * Between 1 and 4 without large data nothing suspends, so a shard checks, places and applies in one
@@ -28,7 +27,7 @@
 #include "base/buf.h"
 #include "base/fiber.h"
 
-#define CFS_TAIL_DATA_MAX (64u * 1024)
+#define CFS_TAIL_DATA_MAX (64u * 1024)     /* one cfs_store_data_tail() */
 #define CFS_RECORD_BYTES_MAX (128u * 1024) /* payload; inline data included */
 #define CFS_RECORD_DEPS_MAX 16u
 #define CFS_EXTENT_BLOCKS_MAX 256u /* 1 MiB */
@@ -107,20 +106,18 @@ struct cfs_store_info {
 	uint64_t capacity_bytes;     /* what data may use */
 };
 
-/* Formats. Blocks (no runtime needed). @err_out, when not NULL, receives a sentence with cause and
- * next step (static or thread-local). Returns 0; -EEXIST (file there, or device not empty); -EINVAL
- * (too small); -EIO; -ENOSPC; -EBUSY. */
+/* Formats. Blocks; no runtime is needed. @err_out, when not NULL, receives a sentence with cause
+ * and next step. Returns 0; -EEXIST (a file is there, or the device is not empty); -EINVAL (too
+ * small); -EIO; -ENOSPC; -EBUSY. A new file that could not be finished is removed. */
 int cfs_store_mkfs(const struct cfs_mkfs_opts *opts, char *err_out, uint32_t err_bytes);
 /* Reads a device's superblock without opening it for use. -CFS_ENOT_A_STORE; -CFS_EBAD_VERSION;
  * -CFS_EBAD_CHECKSUM; -errno. */
 int cfs_store_probe(const char *path, struct cfs_store_info *out, char *err_out,
 		    uint32_t err_bytes);
 
-/*
- * Opens a store file or device of this machine, exclusively (flock; a store in use:
- * -CFS_ESTORE_BUSY). Opening is per device; slices are opened from it, each on the core that will
- * drive it. The tail lies in @tail_dir (tmpfs), or beside the store when NULL.
- */
+/* Opens a store file or device of this machine, exclusively by flock (readers share). Blocks, up to
+ * 2 s when it is in use: -CFS_ESTORE_BUSY. A damaged superblock is mended from the other. Slices
+ * are opened from it, each on the core that will drive it. */
 int cfs_device_open(const char *path, bool is_read_only, struct cfs_device **out, char *err_out,
 		    uint32_t err_bytes);
 void cfs_device_close(struct cfs_device *dev);
@@ -137,17 +134,17 @@ struct cfs_store_opts {
 /* Returns 0 with a store in recovery (cfs_store_recover_* next), on the calling core. */
 CFS_AWAITS int cfs_store_open(struct cfs_device *dev, uint32_t slice,
 			      const struct cfs_store_opts *opts, struct cfs_store **out);
-/* Writes out, flushes, and marks the tail clean. Joins its fibers. */
+/* Joins its fibers, writes out, flushes, removes the tail. A tail that could not be written out is
+ * kept. Frees @s in any case. 0; -EIO. */
 CFS_AWAITS int cfs_store_close(struct cfs_store *s);
 
 /*
  * Recovery, in steps that the caller interleaves over all stores of the node:
- *   scan   finds for each shard its newest counted checkpoint and its records in journal and tail;
- * verifies data named since the last flush (after a power cut; @refs decodes a record's data
- * blocks); finds each shard's last good record. cut    the caller lowers a shard's end (order
- * across shards), from the deps that scan hands out. load   hands out checkpoint items, then
- * records in order; then the store is ready. What is beyond the cut is void for ever: a cut record
- * goes to the journal first.
+ *   scan   each shard's newest checkpoint and last good record, from journal and tail; without a
+ * tail (power cut) data named since the last known flush is verified, by @refs cut    the caller
+ * lowers a shard's end (order across shards) from the deps that scan hands out load   checkpoint
+ * pieces, then records, all shards' in the order of placing; then it is ready What is behind an end
+ * is void for ever: load places and flushes a cut record before it returns.
  */
 struct cfs_store_recovery_shard {
 	uint32_t shard;
@@ -187,23 +184,23 @@ CFS_AWAITS int cfs_store_recover_load(struct cfs_store *s, const struct cfs_stor
 struct cfs_reservation {
 	uint32_t record_bytes; /* payload of all records to come, together */
 	uint32_t records;
-	uint32_t tail_blocks;  /* data for the tail's ring */
-	uint32_t alloc_blocks; /* data blocks to allocate, tail_blocks among them */
-	bool is_freeing;       /* deletes and cleaning may use the reserve */
-	enum cfs_stream
-		stream; /* where alloc_blocks go; 0: HOT. The cleaner's callback says RELOCATED */
+	uint32_t tail_blocks;   /* data for the tail's ring */
+	uint32_t alloc_blocks;  /* data blocks to allocate, tail_blocks among them */
+	bool is_freeing;        /* deletes and cleaning may use the reserve */
+	enum cfs_stream stream; /* where alloc_blocks go; 0: HOT; for the cleaner RELOCATED */
 };
 
-/* Waits until there is room. Returns 0; -ENOSPC: cleaning cannot make enough; -ECANCELED;
- * -ETIMEDOUT; -EIO: the store failed. */
+/* Waits until there is room, in order of arrival, those that free space first; who waits holds no
+ * other reservation. 0; -ENOSPC: cleaning cannot make enough; -EINVAL: more than could ever fit;
+ * -ECANCELED; -ETIMEDOUT; -EIO: the store failed. */
 CFS_AWAITS int cfs_store_reserve(struct cfs_store *s, const struct cfs_reservation *r);
 void cfs_store_unreserve(struct cfs_store *s, const struct cfs_reservation *r);
 
-/* Allocates up to @blocks, contiguous; returns how many (at least 1) and where. Taken from the
- * reservation. */
+/* Allocates up to @blocks, contiguous; returns how many (at least 1) and where. Taken from what is
+ * reserved in @stream, as data_tail() and place() take theirs. */
 uint32_t cfs_store_alloc(struct cfs_store *s, enum cfs_stream stream, uint32_t blocks,
 			 cfs_addr_t *addr_out);
-/* Gives back blocks that no record names. */
+/* Gives back blocks that no record names, and that no write is under way to. */
 void cfs_store_alloc_undo(struct cfs_store *s, cfs_addr_t addr, uint32_t blocks);
 /* Copies whole blocks to the tail's ring; write-out brings them to @addr. */
 void cfs_store_data_tail(struct cfs_store *s, cfs_addr_t addr, const void *data, uint32_t blocks);
@@ -218,12 +215,12 @@ CFS_AWAITS int cfs_store_data_read(struct cfs_store *s, cfs_addr_t addr, void *d
 void cfs_store_pin(struct cfs_store *s, cfs_addr_t addr); /* its segment is not reset meanwhile */
 void cfs_store_unpin(struct cfs_store *s, cfs_addr_t addr);
 
-/* Places a record: whole in the tail on return. Indices of a shard must follow each other.
- * @payload_iov of @iov_count pieces. */
+/* Places a record: whole in the tail on return. Indices of a shard follow each other, its epochs
+ * never fall. */
 void cfs_store_place(struct cfs_store *s, const struct cfs_record *r);
 
-/* Space accounting, by the shard's tables as they change, at replay too. @owner names the extent
- * for cleaning: opaque. */
+/* Space accounting, by the shard's tables as they change, at replay too, right behind the record. A
+ * block may have several owners; it is live until all dropped it. @owner is opaque. */
 struct cfs_extent_owner {
 	uint32_t shard;
 	uint32_t chunk; /* of the file */
@@ -242,13 +239,12 @@ CFS_AWAITS int cfs_store_sync(struct cfs_store *s);
 bool cfs_store_is_dirty(const struct cfs_store *s); /* something placed is not flushed */
 
 /*
- * Stable: a node-wide count. A tick is stable once every store of the node has flushed all that it
- * had placed when the tick began. A store asks what the present tick is when it frees something,
- * and frees it for good when that tick is stable. The server's ticker drives it over all cores.
+ * Stable: a node-wide count. What is placed or freed carries the present tick. The server's ticker
+ * begins a tick on all stores, flushes all, and then says that the tick before is stable: all that
+ * carries it, and all that this rests on, is flushed. Freed space is used again once its tick is.
  */
-uint64_t cfs_store_tick_begin(struct cfs_store *s,
-			      uint64_t tick);                   /* from now on frees carry @tick */
-void cfs_store_tick_stable(struct cfs_store *s, uint64_t tick); /* all up to @tick are stable */
+void cfs_store_tick_begin(struct cfs_store *s, uint64_t tick);  /* 1 is the first, begun at open */
+void cfs_store_tick_stable(struct cfs_store *s, uint64_t tick); /* all up to @tick, that is over */
 /* True when space or journal is short and waits for a tick: the ticker need not wait for its
  * interval. */
 bool cfs_store_tick_wanted(const struct cfs_store *s);
@@ -257,14 +253,12 @@ uint64_t cfs_store_tick_now(const struct cfs_store *s);
 
 /* --- checkpoints --- */
 
-/*
- * Called by the store (its checkpointer fiber, when the journal is to be shortened) for the shard
- * that pins the oldest segment: the callee calls cfs_store_checkpoint_begin(), _write() for pieces,
- * _end().
- */
+/* Called by the store (checkpointer, cleaner) for a shard whose checkpoint is to be written anew:
+ * the callee calls cfs_store_checkpoint_begin(), _write() for pieces, _end(). */
 typedef CFS_AWAITS int (*cfs_store_checkpoint_fn)(void *ctx, uint32_t shard);
-/* Called by the cleaner: moves the live extents among @owners out of their segment (reads,
- * allocates in RELOCATED, places records). */
+/* Called by the cleaner, on several fibers: moves what @owner still has in the extent out of it
+ * (reads, allocates in RELOCATED, places a record). An extent may be named that is @owner's no
+ * more. */
 typedef CFS_AWAITS int (*cfs_store_relocate_fn)(void *ctx, const struct cfs_extent_owner *owner,
 						cfs_addr_t addr, uint32_t blocks);
 void cfs_store_callbacks(struct cfs_store *s, cfs_store_checkpoint_fn checkpoint,
@@ -273,9 +267,11 @@ void cfs_store_callbacks(struct cfs_store *s, cfs_store_checkpoint_fn checkpoint
 int cfs_store_start(struct cfs_store *s);
 
 struct cfs_checkpoint;
-/* @index: the shard's last applied record now; replay will start after it. */
+/* @index: the shard's last applied record now; replay will start after it. One checkpoint at a time
+ * is written in a store; waits. -EBUSY: the shard's last one does not count yet; -ENOMEM. */
 CFS_AWAITS int cfs_store_checkpoint_begin(struct cfs_store *s, uint32_t shard, uint64_t index,
 					  struct cfs_checkpoint **out);
+/* One piece, at most CFS_RECORD_BYTES_MAX. 0; -ENOSPC; -EIO. */
 CFS_AWAITS int cfs_store_checkpoint_write(struct cfs_checkpoint *c, const void *data,
 					  uint32_t len_bytes);
 /* It counts once all that was applied when it ended (@end_index) is stable; until then the one

@@ -204,7 +204,7 @@ struct cfs_store {
 	struct cfs_list waiting, waiting_freeing; /* cfs_waiter */
 
 	/* ticks */
-	uint64_t tick_begun, tick_stable;
+	uint64_t tick_now, tick_stable;
 	struct {
 		uint64_t tick, pos;
 	} ticks[CFS_STORE_TICKS];

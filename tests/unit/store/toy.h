@@ -452,13 +452,13 @@ static inline CFS_AWAITS uint32_t toy_verify(struct toy *t)
 /* One tick, as the server's ticker does it for its stores. */
 static inline CFS_AWAITS int toy_tick(struct toy *t)
 {
-	uint64_t tick = ++t->tick;
+	uint64_t tick = ++t->tick + 1;
 	int rc;
 
 	cfs_store_tick_begin(t->store, tick);
 	rc = cfs_store_sync(t->store);
 	if (rc == 0)
-		cfs_store_tick_stable(t->store, tick);
+		cfs_store_tick_stable(t->store, tick - 1);
 	return rc;
 }
 
