@@ -3,8 +3,10 @@
 
 set -u
 : "${CFS_BIN:?the program}"
+own_scratch=
 if [ -z "${CFS_SCRATCH:-}" ]; then
 	CFS_SCRATCH=$(mktemp -d /tmp/cfs-cli-XXXXXX)
+	own_scratch=$CFS_SCRATCH
 fi
 cd "$CFS_SCRATCH" || exit 1
 out=$CFS_SCRATCH/out err=$CFS_SCRATCH/err
@@ -84,5 +86,8 @@ finish() {
 	for pid in $servers; do
 		kill -KILL "$pid" 2>/dev/null
 	done
+	if [ -n "$own_scratch" ]; then
+		cd / && rm -rf --one-file-system "$own_scratch"
+	fi
 	exit "$failed_any"
 }
