@@ -53,7 +53,7 @@ int cfs_super_layout(uint64_t device_bytes, uint32_t stores, uint32_t shards,
 /* Default number of stores for this machine. */
 uint32_t cfs_super_stores_default(uint64_t device_bytes);
 /* The first journal segment of an empty slice: header and roots, @blocks_out blocks at @buf (of
- * CFS_SUPER_FIRST_BLOCKS_MAX), for zone 0. */
+ * CFS_SUPER_FIRST_BLOCKS_MAX), for zone 0; the first of them for its last block, too. */
 #define CFS_SUPER_FIRST_BLOCKS_MAX 40u
 void cfs_super_first_segment(const struct cfs_super *super, uint32_t slice, void *buf,
 			     uint32_t *blocks_out);

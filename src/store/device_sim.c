@@ -139,9 +139,13 @@ int cfs_sim_disk_mkfs(struct cfs_sim_disk *d, uint32_t stores, uint32_t shards,
 	memcpy(s.uuid, uuid, 16);
 	memcpy(s.hash_key, hash_key, 16);
 	for (uint32_t i = 0; i < s.stores; i++) {
+		uint64_t off = s.slice_off +
+			       (uint64_t)i * s.zones * s.zone_blocks * CFS_STORE_BLOCK;
+
 		cfs_super_first_segment(&s, i, buf, &blocks);
-		put_both(d, s.slice_off + (uint64_t)i * s.zones * s.zone_blocks * CFS_STORE_BLOCK,
-			 buf, (uint64_t)blocks * CFS_STORE_BLOCK);
+		put_both(d, off, buf, (uint64_t)blocks * CFS_STORE_BLOCK);
+		off += (uint64_t)(s.zone_blocks - 1) * CFS_STORE_BLOCK;
+		put_both(d, off, buf, CFS_STORE_BLOCK);
 	}
 	cfs_super_encode(&s, buf);
 	put_both(d, 0, buf, CFS_STORE_BLOCK);

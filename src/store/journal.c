@@ -225,7 +225,7 @@ int cfs_journal_segment_push(struct cfs_store *s, const struct cfs_journal_segme
 uint64_t cfs_journal_segment_end(const struct cfs_store *s, const struct cfs_journal_segment *seg)
 {
 	return seg->start_pos +
-	       (uint64_t)(s->info.zone_blocks - 1 - seg->roots_blocks) * CFS_STORE_BLOCK;
+	       (uint64_t)(s->info.zone_blocks - 2 - seg->roots_blocks) * CFS_STORE_BLOCK;
 }
 
 uint64_t cfs_journal_used_bytes(const struct cfs_store *s)
@@ -411,18 +411,26 @@ static CFS_AWAITS int open_segment(struct cfs_store *s, uint64_t pos)
 	io->dev.off_bytes = cfs_device_off(s->dev, s->slice, (cfs_addr_t)seg.zone << 32);
 	io_add(io, j->roots, (uint64_t)(1 + seg.roots_blocks) * CFS_STORE_BLOCK);
 	io_submit(s, io);
+	/* A segment whose header is damaged would be missed by nobody: it has a copy at its end. */
+	io = io_get(s);
+	memcpy(io->block, j->roots, CFS_STORE_BLOCK);
+	io->dev.off_bytes = cfs_device_off(s->dev, s->slice,
+					   (cfs_addr_t)seg.zone << 32 | (s->info.zone_blocks - 1));
+	io_add(io, io->block, CFS_STORE_BLOCK);
+	io_submit(s, io);
+	j->must_open = false;
 	return 0;
 }
 
 /* One batch, or the rest of one, into the segment that has room for it. */
-static CFS_AWAITS int write_batch(struct cfs_store *s, uint64_t pos, uint64_t end)
+static CFS_AWAITS int write_batch(struct cfs_store *s, uint64_t pos, uint64_t end, bool is_whole)
 {
 	struct cfs_journal *j = &s->journal;
 	const struct cfs_journal_segment *seg = &j->segments[j->count - 1];
 	int rc;
 
 	cfs_assert(pos >= seg->start_pos);
-	if (end > cfs_journal_segment_end(s, seg)) {
+	if (end > cfs_journal_segment_end(s, seg) || (is_whole && j->must_open)) {
 		rc = open_segment(s, pos);
 		if (rc < 0)
 			return rc;
@@ -459,14 +467,16 @@ static CFS_AWAITS int write_stream(struct cfs_store *s, uint64_t end)
 
 	while (pos < end && rc == 0) {
 		uint64_t next = end;
+		bool is_whole = false;
 
 		if (j->batch_count > 0 && j->batches[j->batch_first] == pos) {
 			j->batch_first = (j->batch_first + 1) % CFS_JOURNAL_BATCHES_MAX;
 			j->batch_count--;
+			is_whole = true;
 		}
 		if (j->batch_count > 0)
 			next = CFS_MIN(end, j->batches[j->batch_first]);
-		rc = write_batch(s, pos, next);
+		rc = write_batch(s, pos, next, is_whole);
 		pos = next;
 	}
 	return rc;

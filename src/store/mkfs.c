@@ -325,6 +325,9 @@ static int format_fd(int fd, const struct cfs_mkfs_opts *o, uint64_t bytes)
 
 		cfs_super_first_segment(&s, i, buf, &blocks);
 		rc = write_all(fd, buf, (size_t)blocks * CFS_STORE_BLOCK, off);
+		off += (uint64_t)(s.zone_blocks - 1) * CFS_STORE_BLOCK;
+		if (rc == 0)
+			rc = write_all(fd, buf, CFS_STORE_BLOCK, off);
 	}
 	return rc < 0 ? rc : cfs_super_write(fd, &s);
 }

@@ -45,15 +45,55 @@ void cfs_recovery_destroy(struct cfs_recovery *r)
 
 /* ---- segment headers ---- */
 
-static int headers_decode(struct cfs_store *s, struct cfs_recovery *r, const uint8_t *blocks,
-			  uint32_t first, uint32_t n)
+/* Reads block @block of @n zones from @first on. What cannot be read is zeros. */
+static CFS_AWAITS void headers_fetch(struct cfs_store *s, struct cfs_store_io *ios, uint8_t *blocks,
+				     uint32_t first, uint32_t n, uint32_t block)
 {
-	for (uint32_t i = 0; i < n; i++) {
-		struct cfs_found_segment *f = &r->found[first + i];
+	struct cfs_dev_batch batch;
 
-		f->is_good = cfs_segment_decode(blocks + (size_t)i * CFS_STORE_BLOCK,
-						&s->dev->super, s->slice, first + i, &f->h) == 0;
+	cfs_dev_batch_init(&batch);
+	for (uint32_t i = 0; i < n; i++) {
+		struct cfs_store_io *io = &ios[i];
+
+		io->iov[0] = (struct iovec){ blocks + (size_t)i * CFS_STORE_BLOCK,
+					     CFS_STORE_BLOCK };
+		io->dev = (struct cfs_dev_io){
+			.op = CFS_DEV_READ,
+			.off_bytes = cfs_device_off(s->dev, s->slice,
+						    (cfs_addr_t)(first + i) << 32 | block),
+			.iov = io->iov,
+			.iov_count = 1,
+			.len_bytes = CFS_STORE_BLOCK,
+		};
+		cfs_dev_batch_add(&batch, s->dev, &io->dev);
 	}
+	if (cfs_dev_batch_wait(&batch, 0) == 0)
+		return;
+	for (uint32_t i = 0; i < n; i++) {
+		if (ios[i].dev.rc < 0)
+			memset(blocks + (size_t)i * CFS_STORE_BLOCK, 0xff, CFS_STORE_BLOCK);
+	}
+}
+
+static bool is_never_written(const uint8_t *block)
+{
+	for (uint32_t i = 0; i < CFS_STORE_BLOCK; i++) {
+		if (block[i])
+			return false;
+	}
+	return true;
+}
+
+/* A header that is not good, in a zone that was written: a journal segment has another at its end.
+ */
+static CFS_AWAITS int header_from_copy(struct cfs_store *s, struct cfs_store_io *ios,
+				       uint8_t *block, uint32_t zone, struct cfs_found_segment *f)
+{
+	headers_fetch(s, ios, block, zone, 1, s->info.zone_blocks - 1);
+	if (cfs_segment_decode(block, &s->dev->super, s->slice, zone, &f->h) < 0 ||
+	    f->h.stream != CFS_STREAM_JOURNAL)
+		return 0;
+	f->is_good = f->is_doubtful = true;
 	return 0;
 }
 
@@ -62,40 +102,23 @@ static CFS_AWAITS int headers_read(struct cfs_store *s, struct cfs_recovery *r)
 	CFS_CLEANUP(cfs_free_p) struct cfs_store_io *ios = calloc(HEADERS_AT_ONCE, sizeof(*ios));
 	CFS_CLEANUP(cfs_free_p)
 	uint8_t *blocks = aligned_alloc(CFS_STORE_BLOCK, (size_t)HEADERS_AT_ONCE * CFS_STORE_BLOCK);
-	struct cfs_dev_batch batch;
+	int rc = ios && blocks ? 0 : -ENOMEM;
 
-	if (!ios || !blocks)
-		return -ENOMEM;
-	for (uint32_t z = 0; z < s->info.zones; z += HEADERS_AT_ONCE) {
+	for (uint32_t z = 0; z < s->info.zones && rc == 0; z += HEADERS_AT_ONCE) {
 		uint32_t n = CFS_MIN(HEADERS_AT_ONCE, s->info.zones - z);
 
-		cfs_dev_batch_init(&batch);
-		for (uint32_t i = 0; i < n; i++) {
-			struct cfs_store_io *io = &ios[i];
+		headers_fetch(s, ios, blocks, z, n, 0);
+		for (uint32_t i = 0; i < n && rc == 0; i++) {
+			uint8_t *block = blocks + (size_t)i * CFS_STORE_BLOCK;
+			struct cfs_found_segment *f = &r->found[z + i];
 
-			io->iov[0] = (struct iovec){ blocks + (size_t)i * CFS_STORE_BLOCK,
-						     CFS_STORE_BLOCK };
-			io->dev = (struct cfs_dev_io){
-				.op = CFS_DEV_READ,
-				.off_bytes = cfs_device_off(s->dev, s->slice,
-							    (cfs_addr_t)(z + i) << 32),
-				.iov = io->iov,
-				.iov_count = 1,
-				.len_bytes = CFS_STORE_BLOCK,
-			};
-			cfs_dev_batch_add(&batch, s->dev, &io->dev);
+			f->is_good = cfs_segment_decode(block, &s->dev->super, s->slice, z + i,
+							&f->h) == 0;
+			if (!f->is_good && !is_never_written(block))
+				rc = header_from_copy(s, ios, block, z + i, f);
 		}
-		if (cfs_dev_batch_wait(&batch, 0) < 0) {
-			for (uint32_t i = 0; i < n; i++) {
-				if (ios[i].dev.rc == 0)
-					continue;
-				memset(blocks + (size_t)i * CFS_STORE_BLOCK, 0, CFS_STORE_BLOCK);
-				cfs_recover_say(r, "segment %u: header cannot be read", z + i);
-			}
-		}
-		headers_decode(s, r, blocks, z, n);
 	}
-	return 0;
+	return rc;
 }
 
 /* The journal segment with the highest number below @below. */
@@ -148,10 +171,10 @@ static CFS_AWAITS int roots_read(struct cfs_store *s, struct cfs_recovery *r, ui
 	return 0;
 }
 
-/* Segments from @newest back to the oldest that it needed, as far as they are there. */
-static int chain_build(struct cfs_store *s, struct cfs_recovery *r, uint32_t newest)
+/* Segments from @newest back to @oldest, as far as they are there. */
+static int chain_build(struct cfs_store *s, struct cfs_recovery *r, uint32_t newest,
+		       uint64_t oldest)
 {
-	uint64_t oldest = r->found[newest].h.oldest_pos;
 	uint32_t zone = newest;
 
 	r->chain = calloc(s->info.zones, sizeof(*r->chain));
@@ -184,23 +207,24 @@ static int chain_build(struct cfs_store *s, struct cfs_recovery *r, uint32_t new
 	return 0;
 }
 
+/*
+ * The newest segment, and the newest whose roots are good. Roots that are not were not finished
+ * when the power went, or are damaged; those before them serve as well, since what they name is
+ * kept until newer ones are flushed.
+ */
 static CFS_AWAITS int journal_find(struct cfs_store *s, struct cfs_recovery *r)
 {
-	uint32_t zone = newest_journal(s, r, UINT64_MAX);
+	uint32_t newest = newest_journal(s, r, UINT64_MAX), zone = newest;
 	int rc = -CFS_EBAD_FORMAT;
 
 	while (zone != CFS_NO_ZONE) {
 		rc = roots_read(s, r, zone);
-		if (rc != -CFS_EBAD_CHECKSUM && rc != -CFS_EBAD_FORMAT)
+		if (rc == 0 || rc == -ENOMEM)
 			break;
-		/* A torn header that was never flushed, or damage: what is missing then shows. */
-		cfs_recover_say(
-			r, "journal segment %" PRIu64 ": roots are damaged or were not finished",
-			r->found[zone].h.seq);
-		memset(r->shards, 0, s->info.shards * sizeof(*r->shards));
 		for (uint32_t i = 0; i < s->info.shards; i++)
-			r->shards[i].cuts = UINT32_MAX;
-		r->found[zone].is_good = false;
+			r->shards[i].has_base = false;
+		r->found[zone].is_doubtful = true;
+		r->found[zone].has_no_roots = true;
 		zone = newest_journal(s, r, r->found[zone].h.seq);
 	}
 	if (zone == CFS_NO_ZONE) {
@@ -209,9 +233,9 @@ static CFS_AWAITS int journal_find(struct cfs_store *s, struct cfs_recovery *r)
 	}
 	if (rc < 0)
 		return rc;
-	r->newest_seq = r->found[zone].h.seq;
-	r->known = r->found[zone].h.flushed_pos;
-	return chain_build(s, r, zone);
+	r->roots_seq = r->found[zone].h.seq;
+	r->known = r->found[newest].h.flushed_pos;
+	return chain_build(s, r, newest, r->found[zone].h.oldest_pos);
 }
 
 /* ---- the stream, first time ---- */
@@ -568,6 +592,14 @@ static CFS_AWAITS int scan(struct cfs_store *s, struct cfs_recovery *r)
 		cfs_recover_say(r, "tail: unreadable from journal position %" PRIu64, r->end_pos);
 		s->journal.batch_count = 0;
 		r->had_tail = false; /* what is in it cannot be continued */
+	}
+	for (uint32_t i = 0; i < r->chain_count; i++) {
+		/* What was flushed behind it says that it was, too. */
+		if (r->found[r->chain[i].zone].is_doubtful && r->chain[i].start_pos < r->known)
+			cfs_recover_say(r,
+					"segment %u: header or roots of journal segment %" PRIu64
+					" are damaged",
+					r->chain[i].zone, r->chain[i].seq);
 	}
 	for (uint32_t i = 0; i < s->info.shards; i++) {
 		if (r->shards[i].has_base || r->shards[i].is_seen ||

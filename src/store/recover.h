@@ -9,6 +9,8 @@
 /* What a segment header says, for each zone. */
 struct cfs_found_segment {
 	bool is_good;
+	bool is_doubtful; /* its header is a copy, or its roots are bad */
+	bool has_no_roots;
 	struct cfs_segment_header h;
 };
 
@@ -37,8 +39,8 @@ struct cfs_recovery {
 	struct cfs_found_segment *found; /* [zones] */
 	struct cfs_journal_segment *chain;
 	uint32_t chain_count;
-	uint8_t *bitmap; /* free zones as of the newest segment */
-	uint64_t newest_seq;
+	uint8_t *bitmap;               /* free zones as of that segment */
+	uint64_t roots_seq;            /* of the segment that roots and bitmap are from */
 	uint64_t start_pos, end_pos;   /* of what was read */
 	uint64_t incarnation, session; /* at the end */
 	uint64_t device_session;       /* of the last batch on the device */

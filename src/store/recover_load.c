@@ -170,6 +170,8 @@ static CFS_AWAITS int chain_take(struct cfs_store *s, struct cfs_recovery *r, ui
 		seg->stream = CFS_STREAM_JOURNAL;
 		if (i + 1 < r->chain_count)
 			cfs_segment_move(seg, CFS_SEGMENT_SEALED);
+		else
+			s->journal.must_open = r->found[seg->zone].has_no_roots;
 	}
 	return rc;
 }
@@ -265,7 +267,7 @@ static CFS_AWAITS int make_ready(struct cfs_store *s, struct cfs_recovery *r)
 		j->session = cfs_rand_u64();
 	} while (j->session == 0);
 	cfs_tail_session_set(&s->tail, r->device_session, j->session);
-	cfs_space_settle(s, r->bitmap, r->newest_seq);
+	cfs_space_settle(s, r->bitmap, r->roots_seq);
 	cfs_lock_take_always(&j->round_lock);
 	if (s->tail.head % CFS_STORE_BLOCK)
 		cfs_journal_resume(s);

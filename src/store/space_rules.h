@@ -55,7 +55,7 @@ static inline uint32_t cfs_space_roots_blocks_max(const struct cfs_super *s)
 /* Stream bytes that a journal segment surely holds. */
 static inline uint64_t cfs_space_journal_segment_bytes(const struct cfs_super *s)
 {
-	return (uint64_t)(s->zone_blocks - 1 - cfs_space_roots_blocks_max(s)) * CFS_STORE_BLOCK;
+	return (uint64_t)(s->zone_blocks - 2 - cfs_space_roots_blocks_max(s)) * CFS_STORE_BLOCK;
 }
 
 #endif

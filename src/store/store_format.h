@@ -52,7 +52,7 @@ void cfs_super_encode(const struct cfs_super *s, void *block);
  * -CFS_EBAD_FORMAT: numbers that cannot be. */
 int cfs_super_decode(const void *block, struct cfs_super *out);
 
-/* --- segment header: first block of a zone in use --- */
+/* --- segment header: first block of a zone in use; of a journal segment also the last one --- */
 
 #define CFS_SEGMENT_MAGIC 0x47455343u /* "CSEG" */
 

@@ -160,6 +160,7 @@ struct cfs_journal {
 		batches[CFS_JOURNAL_BATCHES_MAX]; /* starts of those that are not written; a ring */
 	uint32_t batch_first, batch_count;
 	bool needs_batch; /* the next record opens a batch */
+	bool must_open;   /* the last segment has no good roots: the next batch opens another */
 	bool is_due;      /* a write-out was asked for */
 	struct cfs_lock round_lock;
 	uint8_t *roots; /* header, roots and bitmap of the segment being opened */
