@@ -140,22 +140,31 @@ static int map_take(struct cfs_client *c, struct cfs_map *m)
 	return 0;
 }
 
-static CFS_AWAITS int hello(struct cfs_client *c, struct cfs_client_peer *peer)
+/* A call of the node itself that says whose session it is; it waits no longer than one try. */
+static CFS_AWAITS int say(struct cfs_client *c, struct cfs_client_peer *peer, uint16_t op,
+			  struct cfs_net_reply *out)
 {
-	CFS_CLEANUP(cfs_net_reply_fini) struct cfs_net_reply reply = { 0 };
 	struct cfs_msg req;
-	struct cfs_map map = { 0 };
 	uint64_t deadline;
 	int rc;
 
-	cfs_client_request(&req, CFS_OP_HELLO, 0);
+	cfs_client_request(&req, op, 0);
 	req.has = 0;
 	cfs_msg_set(&req, session, c->session);
 	req.sess = c->session;
 	req.hlc = c->hlc;
 	deadline = cfs_deadline_narrow(cfs_now_ns() + CFS_CLIENT_HELLO_NS);
-	rc = cfs_net_call(peer->net, &req, &reply);
+	rc = cfs_net_call(peer->net, &req, out);
 	cfs_deadline_restore(deadline);
+	return rc;
+}
+
+static CFS_AWAITS int hello(struct cfs_client *c, struct cfs_client_peer *peer)
+{
+	CFS_CLEANUP(cfs_net_reply_fini) struct cfs_net_reply reply = { 0 };
+	struct cfs_map map = { 0 };
+	int rc = say(c, peer, CFS_OP_HELLO, &reply);
+
 	if (rc < 0)
 		return rc;
 	if (cfs_msg_is_set(&reply.msg, rc) && reply.msg.rc < 0)
@@ -245,18 +254,8 @@ static int connector_start(struct cfs_client *c)
 static CFS_AWAITS int ping(struct cfs_client *c, struct cfs_client_peer *peer)
 {
 	struct cfs_net_reply reply = { 0 };
-	struct cfs_msg req;
-	uint64_t deadline;
-	int rc;
+	int rc = say(c, peer, CFS_OP_PING, &reply);
 
-	cfs_client_request(&req, CFS_OP_PING, 0);
-	req.has = 0;
-	cfs_msg_set(&req, session, c->session);
-	req.sess = c->session;
-	req.hlc = c->hlc;
-	deadline = cfs_deadline_narrow(cfs_now_ns() + CFS_CLIENT_HELLO_NS);
-	rc = cfs_net_call(peer->net, &req, &reply);
-	cfs_deadline_restore(deadline);
 	if (rc == 0)
 		cfs_net_reply_fini(&reply);
 	return rc;
