@@ -42,3 +42,17 @@ void cfs_test_fiber(const struct cfs_runtime_opts *opts, void (*body)(void **sta
 	assert_in_range(t.peak_bytes, 0, CFS_TEST_STACK_PEAK_BYTES);
 #endif
 }
+
+static bool is_memory_lost;
+
+/* Asked by the leak checker. */
+int __lsan_is_turned_off(void);
+int __lsan_is_turned_off(void)
+{
+	return is_memory_lost;
+}
+
+void cfs_test_lose_memory(void)
+{
+	is_memory_lost = true;
+}

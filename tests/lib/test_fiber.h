@@ -32,4 +32,8 @@ void cfs_test_fiber(const struct cfs_runtime_opts *opts, void (*body)(void **sta
 #define CFS_TEST_FIBER_CORES(name, n) CFS_TEST_FIBER_OPTS(name, .cores = (n), .pin_cpu = -2)
 #define CFS_TEST_SIM(name) CFS_TEST_FIBER_OPTS(name, .is_sim = true, .sim_seed = 1)
 
+/* From here on what is not freed is no leak: the test killed a simulated process, and its memory is
+ * lost as a real one's would be. */
+void cfs_test_lose_memory(void);
+
 #endif

@@ -1,5 +1,12 @@
 #include "harness.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +18,7 @@
 #include "base/reactor.h"
 #include "base/util.h"
 #include "data/data.h"
+#include "lib/test_fiber.h"
 #include "meta/meta_internal.h"
 
 #define DISK_BYTES (256ull * 1024 * 1024)
@@ -30,16 +38,6 @@ struct harness_delivery {
 	bool is_late; /* a repeat that nobody waits for */
 	struct cfs_done done;
 };
-
-/* A killed node's memory is lost, as a process's is: no leak of the program's. Asked by the leak
- * checker. */
-static bool is_memory_lost;
-
-int __lsan_is_turned_off(void);
-int __lsan_is_turned_off(void)
-{
-	return is_memory_lost;
-}
 
 static bool dice(uint32_t ppm)
 {
@@ -554,9 +552,31 @@ CFS_AWAITS void harness_fini(struct harness *h)
 		free(h->replies[i]);
 }
 
+CFS_AWAITS struct harness *harness_new(const struct harness_opts *o)
+{
+	struct harness *h = malloc(sizeof(*h));
+
+	assert_non_null(h);
+	harness_init(h, o);
+	return h;
+}
+
+CFS_AWAITS void harness_finish(struct harness *h)
+{
+	harness_quiesce(h);
+	assert_int_equal(harness_check(h), 0);
+	/* What is there survives a start. */
+	harness_stop(h);
+	harness_start(h);
+	harness_quiesce(h);
+	assert_int_equal(harness_check(h), 0);
+	harness_fini(h);
+	free(h);
+}
+
 CFS_AWAITS void harness_kill(struct harness *h, bool is_power_cut)
 {
-	is_memory_lost = true;
+	cfs_test_lose_memory();
 	h->is_up = false;
 	h->is_crashing = false;
 	h->crash_at = 0;

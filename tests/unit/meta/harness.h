@@ -58,6 +58,10 @@ struct harness {
 /* Makes a disk and starts a node with a root directory. */
 CFS_AWAITS void harness_init(struct harness *h, const struct harness_opts *o);
 CFS_AWAITS void harness_fini(struct harness *h);
+/* A harness that fails the test where it must; ended by finish, which checks all, also after a
+ * start. */
+CFS_AWAITS struct harness *harness_new(const struct harness_opts *o);
+CFS_AWAITS void harness_finish(struct harness *h);
 /* Starts (again): recovery over all stores. */
 CFS_AWAITS void harness_start(struct harness *h);
 /* An orderly end. */

@@ -20,28 +20,6 @@
 static const struct harness_opts one = { .shards = 1, .stores = 1 };
 static const struct harness_opts four = { .shards = 4, .stores = 2 };
 
-static CFS_AWAITS struct harness *start(const struct harness_opts *o)
-{
-	struct harness *h = malloc(sizeof(*h));
-
-	assert_non_null(h);
-	harness_init(h, o);
-	return h;
-}
-
-static CFS_AWAITS void finish(struct harness *h)
-{
-	harness_quiesce(h);
-	assert_int_equal(harness_check(h), 0);
-	/* What is there survives a start. */
-	harness_stop(h);
-	harness_start(h);
-	harness_quiesce(h);
-	assert_int_equal(harness_check(h), 0);
-	harness_fini(h);
-	free(h);
-}
-
 static CFS_AWAITS struct cfs_attr attr_of(struct harness *h, uint64_t ino)
 {
 	struct cfs_attr a = { 0 };
@@ -52,7 +30,7 @@ static CFS_AWAITS struct cfs_attr attr_of(struct harness *h, uint64_t ino)
 
 static CFS_AWAITS void files(const struct harness_opts *o)
 {
-	struct harness *h = start(o);
+	struct harness *h = harness_new(o);
 	uint64_t a, b, dir;
 	struct cfs_attr before = attr_of(h, HARNESS_ROOT), after, f;
 
@@ -93,7 +71,7 @@ static CFS_AWAITS void files(const struct harness_opts *o)
 	assert_int_equal(attr_of(h, HARNESS_ROOT).nlink, 2);
 	assert_int_equal(hs_unlink(h, HARNESS_ROOT, "a"), 0);
 	assert_int_equal(attr_of(h, HARNESS_ROOT).size, 0);
-	finish(h);
+	harness_finish(h);
 }
 
 CFS_TEST_SIM(files_one_shard)
@@ -108,7 +86,7 @@ CFS_TEST_SIM(files_four_shards)
 
 CFS_TEST_SIM(bad_names)
 {
-	struct harness *h = start(&one);
+	struct harness *h = harness_new(&one);
 	char name[300];
 	uint64_t ino;
 
@@ -130,12 +108,12 @@ CFS_TEST_SIM(bad_names)
 	assert_int_equal(hs_lookup(h, HARNESS_ROOT, ".", &ino), 0);
 	assert_int_equal(ino, HARNESS_ROOT);
 	assert_int_equal(hs_symlink(h, HARNESS_ROOT, "l", "", &ino), -ENOENT);
-	finish(h);
+	harness_finish(h);
 }
 
 static CFS_AWAITS void links(const struct harness_opts *o)
 {
-	struct harness *h = start(o);
+	struct harness *h = harness_new(o);
 	uint64_t a, d[4], ino;
 	char name[8] = "d0";
 
@@ -171,7 +149,7 @@ static CFS_AWAITS void links(const struct harness_opts *o)
 	assert_int_equal(hs_unlink(h, d[3], "g"), 0);
 	assert_int_equal(hs_unlink(h, d[2], "g"), 0);
 	assert_int_equal(hs_getattr(h, a, NULL), -ESTALE);
-	finish(h);
+	harness_finish(h);
 }
 
 CFS_TEST_SIM(links_one_shard)
@@ -186,7 +164,7 @@ CFS_TEST_SIM(links_four_shards)
 
 static CFS_AWAITS void renames(const struct harness_opts *o)
 {
-	struct harness *h = start(o);
+	struct harness *h = harness_new(o);
 	uint64_t a, b, c, f, x, ino;
 	struct cfs_attr before;
 
@@ -246,7 +224,7 @@ static CFS_AWAITS void renames(const struct harness_opts *o)
 	/* a loop by exchange */
 	assert_int_equal(hs_rename(h, HARNESS_ROOT, "e", c, "f3", CFS_F_EXCHANGE), -EINVAL);
 	assert_int_equal(hs_rename(h, c, "f3", HARNESS_ROOT, "e", CFS_F_EXCHANGE), -EINVAL);
-	finish(h);
+	harness_finish(h);
 }
 
 CFS_TEST_SIM(renames_one_shard)
@@ -261,7 +239,7 @@ CFS_TEST_SIM(renames_four_shards)
 
 CFS_TEST_SIM(opens_keep_orphans)
 {
-	struct harness *h = start(&four);
+	struct harness *h = harness_new(&four);
 	uint64_t d, a, b;
 
 	assert_int_equal(hs_mkdir(h, HARNESS_ROOT, "d", &d), 0);
@@ -293,12 +271,12 @@ CFS_TEST_SIM(opens_keep_orphans)
 		cfs_shard_session_end(h->shards[k], h->session);
 	assert_int_equal(hs_getattr(h, b, NULL), -ESTALE);
 	assert_int_equal(attr_of(h, a).nlink, 1);
-	finish(h);
+	harness_finish(h);
 }
 
 CFS_TEST_SIM(setgid_is_handed_down)
 {
-	struct harness *h = start(&four);
+	struct harness *h = harness_new(&four);
 	uint64_t d, f, s;
 
 	assert_int_equal(hs_mkdir(h, HARNESS_ROOT, "d", &d), 0);
@@ -309,12 +287,12 @@ CFS_TEST_SIM(setgid_is_handed_down)
 	assert_int_equal(hs_mkdir(h, d, "s", &s), 0);
 	assert_int_equal(attr_of(h, s).mode, S_IFDIR | 02755);
 	assert_int_equal(attr_of(h, f).gid, 8);
-	finish(h);
+	harness_finish(h);
 }
 
 CFS_TEST_SIM(targets_and_devices)
 {
-	struct harness *h = start(&one);
+	struct harness *h = harness_new(&one);
 	struct cfs_msg m = { .op = CFS_OP_READLINK };
 	struct cfs_net_reply r;
 	static char target[CFS_PATH_BYTES_MAX + 2];
@@ -334,7 +312,7 @@ CFS_TEST_SIM(targets_and_devices)
 	assert_int_equal(hs_create(h, HARNESS_ROOT, "p", S_IFIFO | 0600, CFS_F_EXCL, &p), 0);
 	assert_int_equal(attr_of(h, p).mode, S_IFIFO | 0600);
 	assert_int_equal(hs_create(h, HARNESS_ROOT, "q", S_IFDIR | 0600, CFS_F_EXCL, &p), -EINVAL);
-	finish(h);
+	harness_finish(h);
 }
 
 int main(void)

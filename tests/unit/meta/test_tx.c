@@ -25,27 +25,6 @@ static const struct harness_opts bad = { .shards = 8,
 					 .dup_ppm = 200000,
 					 .sync_ppm = 2000 };
 
-static CFS_AWAITS struct harness *start(const struct harness_opts *o)
-{
-	struct harness *h = malloc(sizeof(*h));
-
-	assert_non_null(h);
-	harness_init(h, o);
-	return h;
-}
-
-static CFS_AWAITS void finish(struct harness *h)
-{
-	harness_quiesce(h);
-	assert_int_equal(harness_check(h), 0);
-	harness_stop(h);
-	harness_start(h);
-	harness_quiesce(h);
-	assert_int_equal(harness_check(h), 0);
-	harness_fini(h);
-	free(h);
-}
-
 static struct cfs_meta_stats stats_of(struct harness *h)
 {
 	struct cfs_meta_stats sum = { 0 }, s;
@@ -99,7 +78,7 @@ static CFS_AWAITS void move_run(void *arg)
 
 static CFS_AWAITS void opposite(const struct harness_opts *o)
 {
-	struct harness *h = start(o);
+	struct harness *h = harness_new(o);
 	uint64_t dir[2], ino;
 	struct mover m[6];
 	struct cfs_group g;
@@ -134,7 +113,7 @@ static CFS_AWAITS void opposite(const struct harness_opts *o)
 	assert_true(s.tx_committed >= 60);
 	assert_true(s.tx_busy > 0);
 	assert_true(s.tx_ordered > 0);
-	finish(h);
+	harness_finish(h);
 }
 
 CFS_TEST_SIM(opposite_renames_do_not_deadlock)
@@ -172,7 +151,7 @@ static CFS_AWAITS void circle_run(void *arg)
 
 static CFS_AWAITS void circles(const struct harness_opts *o)
 {
-	struct harness *h = start(o);
+	struct harness *h = harness_new(o);
 	uint64_t dir[4], ino;
 	struct circler c[4];
 	struct cfs_group g;
@@ -209,7 +188,7 @@ static CFS_AWAITS void circles(const struct harness_opts *o)
 		assert_int_equal(hs_getattr(h, dir[k], &a), 0);
 		assert_int_equal(a.size, 3);
 	}
-	finish(h);
+	harness_finish(h);
 }
 
 CFS_TEST_SIM(renames_in_circles)
@@ -240,7 +219,7 @@ static CFS_AWAITS void loop_run(void *arg)
 static CFS_AWAITS void no_loop(const struct harness_opts *o)
 {
 	for (int round = 0; round < 10; round++) {
-		struct harness *h = start(o);
+		struct harness *h = harness_new(o);
 		struct looper l[3] = { { .h = h, .name = "a" },
 				       { .h = h, .name = "b" },
 				       { .h = h, .name = "c" } };
@@ -261,7 +240,7 @@ static CFS_AWAITS void no_loop(const struct harness_opts *o)
 				fail_msg("%s", cfs_err_name(l[i].rc));
 		}
 		assert_int_equal(moved, 2);
-		finish(h);
+		harness_finish(h);
 	}
 }
 
@@ -295,7 +274,7 @@ static CFS_AWAITS void mkdir_run(void *arg)
 /* Of those who make one name only one succeeds, until it is removed. */
 CFS_TEST_SIM(one_maker_of_a_name)
 {
-	struct harness *h = start(&bad);
+	struct harness *h = harness_new(&bad);
 	struct maker m[5];
 	struct cfs_group g;
 	struct cfs_attr a;
@@ -317,13 +296,13 @@ CFS_TEST_SIM(one_maker_of_a_name)
 	assert_int_equal(hs_getattr(h, dir, &a), 0);
 	assert_int_equal(a.nlink, 2 + made - removed);
 	assert_true(made > 2);
-	finish(h);
+	harness_finish(h);
 }
 
 /* Who was told of a new directory finds it at once, though its shard may not have heard yet. */
 CFS_TEST_SIM(answered_is_visible)
 {
-	struct harness *h = start(&bad);
+	struct harness *h = harness_new(&bad);
 	uint64_t dir = HARNESS_ROOT, sub, ino;
 	struct cfs_attr a;
 
@@ -340,13 +319,13 @@ CFS_TEST_SIM(answered_is_visible)
 		assert_int_equal(hs_getattr(h, ino, NULL), -ESTALE);
 		dir = sub;
 	}
-	finish(h);
+	harness_finish(h);
 }
 
 /* What is in one shard is one record: no transaction. */
 CFS_TEST_SIM(local_operations_are_local)
 {
-	struct harness *h = start(&four);
+	struct harness *h = harness_new(&four);
 	uint64_t dir[2], ino, index;
 	struct cfs_meta_stats before, after;
 	uint32_t home;
@@ -365,7 +344,7 @@ CFS_TEST_SIM(local_operations_are_local)
 	assert_int_equal(h->shards[home]->index, index + 5);
 	after = stats_of(h);
 	assert_int_equal(before.tx_started, after.tx_started);
-	finish(h);
+	harness_finish(h);
 }
 
 int main(void)

@@ -31,6 +31,7 @@ static void crash_now(void *arg)
 {
 	struct crash *c = arg;
 
+	cfs_test_lose_memory();
 	cfs_domain_abandon(SERVER_DOMAIN);
 	cfs_store_abandon(c->t->store);
 	cfs_device_close(c->dev);
