@@ -30,8 +30,25 @@ struct mount_options {
 	char *log; /* malloc'd */
 };
 
-static const char *const ignored_options[] = { "allow_other", "default_permissions", "users",
-					       "user" };
+/* Said by habit; and what the kernel shows of a FUSE mount, which mount(8) hands back at a remount.
+ * With '=': whatever the value. */
+static const char *const ignored_options[] = {
+	"allow_other", "default_permissions", "users",     "user",
+	"user_id=",    "group_id=",           "max_read=", "blksize="
+};
+
+static bool is_ignored(const char *option)
+{
+	for (size_t i = 0; i < CFS_ARRAY_COUNT(ignored_options); i++) {
+		const char *name = ignored_options[i];
+		size_t len = strlen(name);
+
+		if (name[len - 1] == '=' ? strncmp(option, name, len) == 0
+					 : strcmp(option, name) == 0)
+			return true;
+	}
+	return false;
+}
 
 /* One option of -o. 0; -EINVAL with @why. */
 static int take_option(struct cli *c, const char *option, struct mount_options *out, bool is_sloppy,
@@ -43,9 +60,8 @@ static int take_option(struct cli *c, const char *option, struct mount_options *
 
 	if (!key)
 		return -ENOMEM;
-	for (size_t i = 0; i < CFS_ARRAY_COUNT(ignored_options); i++)
-		if (strcmp(option, ignored_options[i]) == 0)
-			return 0;
+	if (is_ignored(option))
+		return 0;
 	if (strcmp(option, "remount") == 0) {
 		out->is_remount = true;
 		return 0;

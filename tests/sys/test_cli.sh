@@ -157,6 +157,24 @@ mounts_by_mount8() {
 	stop_server
 }
 
+# The same by mount(8) itself, which finds its helpers in /sbin and hands a remount the kernel's options: in
+# a mount namespace with our helpers laid over /usr/sbin.
+mounts_by_mount8_itself() {
+	mkdir -p lay/up lay/work
+	cat >by-mount8 <<-EOF
+		mount -t overlay -o "lowerdir=/usr/sbin,upperdir=$PWD/lay/up,workdir=$PWD/lay/work" none /usr/sbin &&
+		ln -s "$CFS_BIN" /usr/sbin/mount.claudefs && ln -s "$CFS_BIN" /usr/sbin/mount.fuse.claudefs || exit 40
+		mount -t claudefs -o noatime,x-any=1,_netdev,nofail "$PWD/store" mnt && echo text >mnt/itself || exit 41
+		mount -o remount,ro mnt && ! touch mnt/not 2>/dev/null || exit 42
+		mount -o remount,rw mnt && touch mnt/itself && umount mnt || exit 43
+		echo "$PWD/store $PWD/mnt claudefs nofail 0 0" >fstab
+		mount -T fstab "$PWD/mnt" && grep -q text mnt/itself && umount mnt || exit 44
+		mount -t fuse.claudefs "$PWD/store" mnt && grep -q text mnt/itself && umount mnt || exit 45
+	EOF
+	expect 0 unshare --mount bash by-mount8
+	expect 0 "$CFS_BIN" fsck store
+}
+
 quickstarts() {
 	local start
 	start=$(date +%s%N)
@@ -208,7 +226,7 @@ starts_again_after_kill() {
 }
 
 for case in explains_itself shows_configuration doctor_says_all makes_stores serves_and_mounts notifies_its_manager \
-	lives_on_after_kill unmounts_without_server mounts_by_mount8 quickstarts starts_again_after_kill; do
+	lives_on_after_kill unmounts_without_server mounts_by_mount8 mounts_by_mount8_itself quickstarts starts_again_after_kill; do
 	run $case
 done
 finish
