@@ -342,10 +342,12 @@ static uint32_t reactor_turn(struct cfs_reactor *r)
 }
 
 /* After a sleep of @slept_ns: a short one would better have been spun away. */
-static void spin_adapt(struct cfs_reactor *r, uint64_t slept_ns)
+static void spin_adapt(struct cfs_reactor *r, uint64_t now_ns, uint64_t slept_ns)
 {
-	if (slept_ns < r->spin_ns_max)
-		r->spin_ns = CFS_MIN(r->spin_ns_max, r->spin_ns * 2 + 2000);
+	if (now_ns < r->spin_again_ns)
+		return;
+	if (slept_ns < CFS_SPIN_NS_MAX)
+		r->spin_ns = CFS_MIN(CFS_SPIN_NS_MAX, r->spin_ns * 2 + 25000);
 	else
 		r->spin_ns -= r->spin_ns / 4 + (r->spin_ns > 0);
 }
@@ -357,7 +359,10 @@ static void cpu_relax(void)
 #endif
 }
 
-/* True while it is too early to sleep. */
+/*
+ * True while it is too early to sleep. A look takes about a microsecond; when one took very much
+ * longer, somebody else has use for the CPU: no more of this for a while.
+ */
 static bool reactor_spin(struct cfs_reactor *r)
 {
 	uint64_t now_ns;
@@ -367,6 +372,13 @@ static bool reactor_spin(struct cfs_reactor *r)
 	now_ns = cfs_now_ns();
 	if (!r->idle_since_ns)
 		r->idle_since_ns = now_ns;
+	else if (now_ns - r->spun_ns > CFS_SPIN_LOST_NS) {
+		r->spin_ns = 0;
+		r->spin_again_ns = now_ns + CFS_SPIN_HOLD_OFF_NS;
+		r->stats.spins_lost++;
+		return false;
+	}
+	r->spun_ns = now_ns;
 	if (now_ns - r->idle_since_ns >= r->spin_ns)
 		return false;
 	r->stats.spins++;
@@ -378,13 +390,12 @@ static bool reactor_spin(struct cfs_reactor *r)
 /* False: it was no time to sleep. */
 static bool reactor_sleep(struct cfs_reactor *r)
 {
-	uint64_t before_ns = 0, timeout_ns = UINT64_MAX, due_ns;
+	uint64_t before_ns, now_ns, timeout_ns = UINT64_MAX, due_ns;
 
 	if (!pollers_may_sleep(r))
 		return false;
 	due_ns = cfs_timer_heap_due(&r->timers);
-	if (due_ns != UINT64_MAX || r->spin_ns_max)
-		before_ns = cfs_now_ns();
+	before_ns = cfs_now_ns();
 	if (due_ns <= before_ns)
 		return false;
 	if (due_ns != UINT64_MAX)
@@ -403,8 +414,8 @@ static bool reactor_sleep(struct cfs_reactor *r)
 	r->stats.sleeps++;
 	cfs_ring_sleep(r, timeout_ns);
 	cfs_mailbox_awake(&r->mailbox);
-	if (r->spin_ns_max)
-		spin_adapt(r, cfs_now_ns() - before_ns);
+	now_ns = cfs_now_ns();
+	spin_adapt(r, now_ns, now_ns - before_ns);
 	return true;
 }
 
@@ -478,7 +489,6 @@ int cfs_reactor_init(struct cfs_reactor *r, struct cfs_runtime *rt, uint32_t cor
 	cfs_group_init(&r->root);
 	cfs_list_init(&r->pollers);
 	r->sim_now_ns = SIM_START_NS;
-	r->spin_ns_max = rt->cpu_count > 2 && rt->cores < rt->cpu_count ? CFS_SPIN_NS_MAX : 0;
 	rand_init(r);
 	rc = cfs_timer_heap_init(&r->timers);
 	if (rc < 0 || rt->opts.is_sim)

@@ -21,7 +21,9 @@
 #define CFS_RING_CQ_ENTRIES 4096u
 #define CFS_RING_INFLIGHT_MAX 2048u /* more I/O waits in cfs_ring.pending */
 #define CFS_POLLERS_MAX 64u
-#define CFS_SPIN_NS_MAX 50000u
+#define CFS_SPIN_NS_MAX ((uint64_t)200000)
+#define CFS_SPIN_LOST_NS 30000u
+#define CFS_SPIN_HOLD_OFF_NS 5000000u
 
 struct cfs_buf_pool;
 
@@ -63,7 +65,7 @@ struct cfs_reactor {
 	struct cfs_buf_pool *bufs;
 	uint64_t rand[4];
 	uint64_t sim_now_ns;
-	uint64_t spin_ns, spin_ns_max, idle_since_ns;
+	uint64_t spin_ns, idle_since_ns, spun_ns, spin_again_ns;
 	struct cfs_reactor_stats stats;
 	pthread_t thread;
 };

@@ -371,7 +371,7 @@ static int mkfs_file(int fd, const struct cfs_mkfs_opts *o, char *err_out, uint3
 static int mkfs_device(int fd, const struct cfs_mkfs_opts *o, char *err_out, uint32_t err_bytes)
 {
 	uint64_t bytes = 0;
-	bool is_block, used = false;
+	bool is_block = false, used = false;
 	int rc = fd_bytes(fd, &bytes, &is_block);
 
 	if (rc == 0 && !is_block && !o->is_forced) {
