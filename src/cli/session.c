@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -177,6 +178,9 @@ static CFS_AWAITS void serve_fuse(void *arg)
 		.client = w->client,
 		.dev_major = w->mount.dev_major,
 		.dev_minor = w->mount.dev_minor,
+		/* The kernel leaves access times to us, and tells us of no option. */
+		.keeps_atime = w->s->flags & (MS_NOATIME | MS_RDONLY),
+		.keeps_diratime = w->s->flags & MS_NODIRATIME,
 		.ready = tell_ready,
 		.arg = w,
 	};

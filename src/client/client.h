@@ -54,6 +54,7 @@ struct cfs_client_op {
 	struct cfs_client *client;
 	uint32_t uid, gid; /* owner of what is created */
 	bool is_interrupted;
+	bool keeps_atime; /* its reads change no access time */
 	struct cfs_waitq waiters;
 };
 

@@ -36,7 +36,9 @@ struct cfs_client_file {
 	uint32_t refs; /* opens and operations under way */
 	uint32_t opens;
 	bool has_hint;
+	bool is_read_unsaid; /* read where the inode's shard did not hear of it */
 	uint64_t size, cut, seed;
+	int64_t atime, changed; /* ns; changed: mtime or ctime, whatever is later */
 };
 
 struct cfs_client_files {
@@ -96,6 +98,12 @@ CFS_AWAITS int cfs_client_call(struct cfs_client_op *op, uint32_t shard, struct 
 void cfs_client_request(struct cfs_msg *req, uint16_t op, uint64_t ino);
 int cfs_client_reply_attr(const struct cfs_net_reply *r, struct cfs_attr *attr_out);
 
+/* --- name.c --- */
+
+/* cfs_client_getattr() on behalf of a read: sees to the access time too. */
+CFS_AWAITS int cfs_client_getattr_read(struct cfs_client_op *op, uint64_t ino,
+				       struct cfs_attr *attr_out);
+
 /* --- connect.c --- */
 
 /* Reads the map from whoever answers. 0; the last error. */
@@ -124,6 +132,8 @@ int cfs_client_file_get(struct cfs_client *c, uint64_t ino, struct cfs_client_fi
 void cfs_client_file_put(struct cfs_client *c, struct cfs_client_file *f);
 /* Takes over what a reply says, unless something newer is known. */
 void cfs_client_file_learn(struct cfs_client_file *f, uint64_t size, uint64_t cut, uint64_t seed);
+/* The same of all that attributes say, of which times only help to guess. */
+void cfs_client_file_learn_attr(struct cfs_client_file *f, const struct cfs_attr *attr);
 void cfs_client_learn_attr(struct cfs_client *c, const struct cfs_attr *attr);
 
 #endif

@@ -53,7 +53,7 @@ int cfs_client_file_open(struct cfs_client_op *op, uint64_t ino, uint32_t flags,
 		return rc;
 	}
 	f->opens++;
-	cfs_client_file_learn(f, attr_out->size, attr_out->cut, attr_out->seed);
+	cfs_client_file_learn_attr(f, attr_out);
 	return 0;
 }
 
@@ -65,16 +65,21 @@ int cfs_client_release(struct cfs_client_op *op, uint64_t ino)
 
 	if (!f || f->opens == 0)
 		return -EBADF;
+	cfs_client_request(&req, CFS_OP_RELEASE, ino);
+	if (f->is_read_unsaid)
+		cfs_msg_set(&req, flags, CFS_F_ATIME);
+	f->is_read_unsaid = false;
 	f->opens--;
 	cfs_client_file_put(op->client, f);
-	cfs_client_request(&req, CFS_OP_RELEASE, ino);
 	return cfs_client_call(op, cfs_ino_home(ino), &req, &reply);
 }
 
-static CFS_AWAITS int refresh(struct cfs_client_op *op, struct cfs_client_file *f)
+/* Learns, as @f is in the table. */
+static CFS_AWAITS int refresh(struct cfs_client_op *op, struct cfs_client_file *f, bool is_for_read)
 {
 	struct cfs_attr attr;
-	int rc = cfs_client_getattr(op, f->ino, &attr); /* learns, as @f is in the table */
+	int rc = is_for_read ? cfs_client_getattr_read(op, f->ino, &attr)
+			     : cfs_client_getattr(op, f->ino, &attr);
 
 	if (rc == 0 && !S_ISREG(attr.mode))
 		rc = S_ISDIR(attr.mode) ? -EISDIR : -EINVAL;
@@ -256,6 +261,8 @@ static CFS_AWAITS int piece_read_once(struct cfs_client_piece *p)
 	cfs_msg_set(req, off, p->off_bytes);
 	cfs_msg_set(req, len, p->len_bytes);
 	cfs_msg_set(req, cut, p->cut);
+	if (!p->op->keeps_atime && p->shard == cfs_ino_home(p->file->ino))
+		cfs_msg_set(req, flags, CFS_F_ATIME);
 	if (is_bulk(p->len_bytes))
 		rc = call_with_bulk(p->op, p->shard, req, p->data, p->len_bytes, &p->reply);
 	else
@@ -315,9 +322,10 @@ static void pieces_gather(struct cfs_client_piece **pieces, uint32_t count, void
 	out->p = buf;
 }
 
+/* *@is_told: the inode's shard took part, and knows that the file was read. */
 static CFS_AWAITS int read_by_hint(struct cfs_client_op *op, struct cfs_client_file *f,
 				   uint64_t off_bytes, uint32_t len_bytes, void *buf,
-				   struct cfs_client_bytes *out)
+				   struct cfs_client_bytes *out, bool *is_told)
 {
 	struct cfs_client_piece *pieces[CFS_CLIENT_PIECES_MAX];
 	int count = pieces_cut(op, f, off_bytes, len_bytes, buf, pieces);
@@ -325,6 +333,8 @@ static CFS_AWAITS int read_by_hint(struct cfs_client_op *op, struct cfs_client_f
 
 	if (count < 0)
 		return count;
+	for (int i = 0; i < count; i++)
+		*is_told |= pieces[i]->shard == cfs_ino_home(f->ino);
 	rc = pieces_run(pieces, (uint32_t)count, piece_read);
 	if (rc == 0)
 		pieces_gather(pieces, (uint32_t)count, buf, len_bytes, out);
@@ -332,10 +342,29 @@ static CFS_AWAITS int read_by_hint(struct cfs_client_op *op, struct cfs_client_f
 	return rc;
 }
 
+/*
+ * What was read lay in other shards than the inode's. Its shard is told now if by the times last
+ * heard of that changes atime; else when the file is closed, as somebody else may have changed it.
+ */
+static CFS_AWAITS void tell_read(struct cfs_client_op *op, struct cfs_client_file *f)
+{
+	const struct cfs_attr known = {
+		.atime = f->atime,
+		.mtime = f->changed,
+		.ctime = f->changed,
+	};
+
+	/* A read does not fail for it: then it is tried again. */
+	if (!cfs_attr_atime_is_due(&known, (int64_t)cfs_wall_ns()) || refresh(op, f, true) < 0)
+		f->is_read_unsaid = true;
+}
+
 static CFS_AWAITS int read_file(struct cfs_client_op *op, struct cfs_client_file *f,
 				uint64_t off_bytes, uint32_t len_bytes, void *buf,
 				struct cfs_client_bytes *out)
 {
+	bool is_told = false;
+
 	for (uint32_t i = 0; i < CFS_CLIENT_CUT_TRIES; i++) {
 		uint64_t size;
 		int rc;
@@ -343,16 +372,19 @@ static CFS_AWAITS int read_file(struct cfs_client_op *op, struct cfs_client_file
 		/* Past the hint the file may have grown: ask, so that no end is seen that has
 		 * moved. */
 		if (!f->has_hint || off_bytes + len_bytes > f->size) {
-			rc = refresh(op, f);
+			rc = refresh(op, f, true);
 			if (rc < 0)
 				return rc;
+			is_told = true;
 		}
 		size = f->size;
 		if (off_bytes >= size)
 			return 0;
 		rc = read_by_hint(op, f, off_bytes,
 				  (uint32_t)CFS_MIN((uint64_t)len_bytes, size - off_bytes), buf,
-				  out);
+				  out, &is_told);
+		if (rc == 0 && !is_told && !op->keeps_atime)
+			tell_read(op, f);
 		if (rc != -CFS_EOLD_CUT)
 			return rc;
 		op->client->stats.old_cuts++;
@@ -387,6 +419,8 @@ static void learn_from_reply(struct cfs_client_file *f, const struct cfs_msg *m)
 {
 	if (f->has_hint && cfs_msg_is_set(m, size) && cfs_msg_is_set(m, cut))
 		cfs_client_file_learn(f, m->size, m->cut, f->seed);
+	if (cfs_msg_is_set(m, mtime))
+		f->changed = CFS_MAX(f->changed, m->mtime);
 }
 
 /* The inode's shard does it all. */
@@ -551,7 +585,7 @@ static CFS_AWAITS int write_file(struct cfs_client_op *op, struct cfs_client_fil
 	if ((w->flags & CFS_F_APPEND) || end <= CFS_CHUNK_BYTES)
 		return write_home_with_piece(op, f, w, off_out);
 	for (uint32_t i = 0; i < CFS_CLIENT_CUT_TRIES; i++) {
-		int rc = f->has_hint ? 0 : refresh(op, f);
+		int rc = f->has_hint ? 0 : refresh(op, f, false);
 
 		if (rc < 0)
 			return rc;
@@ -673,7 +707,7 @@ static CFS_AWAITS int seek_file(struct cfs_client_op *op, struct cfs_client_file
 				uint64_t off_bytes, uint32_t whence, uint64_t *off_out)
 {
 	for (uint32_t i = 0; i < CFS_CLIENT_CUT_TRIES; i++) {
-		int rc = refresh(op, f);
+		int rc = refresh(op, f, false);
 
 		if (rc < 0)
 			return rc;

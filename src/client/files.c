@@ -120,10 +120,17 @@ void cfs_client_file_learn(struct cfs_client_file *f, uint64_t size, uint64_t cu
 	f->has_hint = true;
 }
 
+void cfs_client_file_learn_attr(struct cfs_client_file *f, const struct cfs_attr *attr)
+{
+	cfs_client_file_learn(f, attr->size, attr->cut, attr->seed);
+	f->atime = attr->atime;
+	f->changed = CFS_MAX(attr->mtime, attr->ctime);
+}
+
 void cfs_client_learn_attr(struct cfs_client *c, const struct cfs_attr *attr)
 {
 	struct cfs_client_file *f = cfs_client_file_find(c, attr->ino);
 
 	if (f)
-		cfs_client_file_learn(f, attr->size, attr->cut, attr->seed);
+		cfs_client_file_learn_attr(f, attr);
 }

@@ -42,12 +42,25 @@ static int name_check(struct cfs_client_name name)
 	return name.len_bytes == 0 ? -ENOENT : 0;
 }
 
-int cfs_client_getattr(struct cfs_client_op *op, uint64_t ino, struct cfs_attr *attr_out)
+static CFS_AWAITS int get_attr(struct cfs_client_op *op, uint64_t ino, uint32_t flags,
+			       struct cfs_attr *attr_out)
 {
 	struct cfs_msg req;
 
 	cfs_client_request(&req, CFS_OP_GETATTR, ino);
+	if (flags != 0)
+		cfs_msg_set(&req, flags, flags);
 	return call_attr(op, ino, &req, attr_out);
+}
+
+int cfs_client_getattr(struct cfs_client_op *op, uint64_t ino, struct cfs_attr *attr_out)
+{
+	return get_attr(op, ino, 0, attr_out);
+}
+
+int cfs_client_getattr_read(struct cfs_client_op *op, uint64_t ino, struct cfs_attr *attr_out)
+{
+	return get_attr(op, ino, op->keeps_atime ? 0 : CFS_F_ATIME, attr_out);
 }
 
 /* One walk step: *ino_out, and *attr_out if *has_attr_out. */
@@ -184,7 +197,7 @@ static int create_opened(struct cfs_client_op *op, const struct cfs_attr *attr)
 	if (rc < 0)
 		return rc;
 	f->opens++;
-	cfs_client_file_learn(f, attr->size, attr->cut, attr->seed);
+	cfs_client_file_learn_attr(f, attr);
 	return 0;
 }
 
@@ -322,6 +335,8 @@ int cfs_client_readlink(struct cfs_client_op *op, uint64_t ino, struct cfs_clien
 	struct cfs_msg req;
 
 	cfs_client_request(&req, CFS_OP_READLINK, ino);
+	if (!op->keeps_atime)
+		cfs_msg_set(&req, flags, CFS_F_ATIME);
 	return call_bytes(op, ino, &req, out);
 }
 
@@ -334,7 +349,8 @@ int cfs_client_readdir(struct cfs_client_op *op, uint64_t dir, uint64_t cookie, 
 	cfs_client_request(&req, CFS_OP_READDIR, dir);
 	cfs_msg_set(&req, cookie, cookie);
 	cfs_msg_set(&req, len, CFS_MIN(len_bytes, READDIR_BYTES_MAX));
-	cfs_msg_set(&req, flags, has_attrs ? CFS_F_PLUS : 0);
+	cfs_msg_set(&req, flags,
+		    (has_attrs ? CFS_F_PLUS : 0) | (op->keeps_atime ? 0 : CFS_F_ATIME));
 	rc = call_bytes(op, dir, &req, &out->bytes);
 	if (rc < 0)
 		return rc;

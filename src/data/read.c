@@ -294,6 +294,7 @@ CFS_AWAITS int cfs_data_serve_read(struct cfs_data *d, struct cfs_shard_request 
 	const struct cfs_msg *m = rq->msg;
 	bool is_bulk = rq->call && cfs_msg_is_set(m, bulk_len);
 	struct read r = { .data = d, .rq = rq, .crcs = rq->scratch };
+	struct cfs_shard *sh = d->shard;
 	uint8_t *mem = NULL;
 	uint32_t first, last;
 	int rc = cfs_data_cut_check(d, rq);
@@ -327,5 +328,7 @@ CFS_AWAITS int cfs_data_serve_read(struct cfs_data *d, struct cfs_shard_request 
 		cfs_msg_set_bytes(&rq->reply, crcs, r.crcs, r.crc_count * 4);
 	d->stats.reads++;
 	d->stats.read_bytes += r.len;
+	if ((m->flags & CFS_F_ATIME) && sh->ops[0] && sh->ops[0]->accessed)
+		sh->ops[0]->accessed(sh->part[0], m->ino);
 	return 0;
 }

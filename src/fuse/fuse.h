@@ -82,8 +82,9 @@ struct cfs_fuse_opts {
 	struct cfs_client *client;
 	const struct cfs_fuse_handlers *handlers; /* NULL: the client's */
 	uint32_t dev_major, dev_minor; /* of the mount, for its read-ahead; 0: leave that alone */
-	uint64_t features;             /* FUSE_ flags of abi.h that may be negotiated; 0: all */
-	void (*ready)(void *arg);      /* called once when the kernel has agreed; may be NULL */
+	bool keeps_atime, keeps_diratime; /* noatime, nodiratime */
+	uint64_t features;                /* FUSE_ flags of abi.h that may be negotiated; 0: all */
+	void (*ready)(void *arg);         /* called once when the kernel has agreed; may be NULL */
 	void *arg;
 };
 

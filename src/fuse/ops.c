@@ -220,8 +220,10 @@ static CFS_AWAITS void op_link(struct cfs_fuse_req *req)
 static CFS_AWAITS void op_readlink(struct cfs_fuse_req *req)
 {
 	struct cfs_client_bytes bytes = { 0 };
-	int rc = HANDLE(req, readlink, req->in.nodeid, &bytes);
+	int rc;
 
+	req->op.keeps_atime = req->fuse->opts->keeps_atime;
+	rc = HANDLE(req, readlink, req->in.nodeid, &bytes);
 	cfs_fuse_reply(req, rc, bytes.p, bytes.len_bytes);
 	cfs_client_bytes_fini(&bytes);
 }
@@ -438,8 +440,10 @@ static CFS_AWAITS void op_release(struct cfs_fuse_req *req)
 static CFS_AWAITS void read_into(struct cfs_fuse_req *req, const struct fuse_read_in *in, void *buf)
 {
 	struct cfs_client_bytes bytes = { 0 };
-	int rc = HANDLE(req, read, req->in.nodeid, in->offset, in->size, buf, &bytes);
+	int rc;
 
+	req->op.keeps_atime = req->fuse->opts->keeps_atime || (in->flags & O_NOATIME);
+	rc = HANDLE(req, read, req->in.nodeid, in->offset, in->size, buf, &bytes);
 	if (rc == 0)
 		cfs_counter_add(&req->fuse->bytes_read, bytes.len_bytes);
 	cfs_fuse_reply(req, rc, bytes.p, bytes.len_bytes);
@@ -556,6 +560,8 @@ static CFS_AWAITS void read_dir(struct cfs_fuse_req *req, bool is_plus)
 	int64_t used = 0;
 	int rc = out ? 0 : -ENOMEM;
 
+	req->op.keeps_atime = req->fuse->opts->keeps_atime || req->fuse->opts->keeps_diratime ||
+			      (in->flags & O_NOATIME);
 	if (rc == 0)
 		rc = HANDLE(req, readdir, req->in.nodeid, in->offset, cap, is_plus, &page);
 	if (rc == 0) {

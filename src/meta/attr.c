@@ -43,8 +43,11 @@ CFS_AWAITS int cfs_meta_getattr(struct cfs_meta *m, uint64_t ino, struct cfs_att
 CFS_AWAITS int cfs_meta_serve_getattr(struct cfs_meta *m, struct cfs_shard_request *rq)
 {
 	struct cfs_attr a;
-	int rc = cfs_meta_getattr(m, rq->msg->ino, &a);
+	int rc;
 
+	if (rq->msg->flags & CFS_F_ATIME)
+		cfs_meta_accessed(m, rq->msg->ino);
+	rc = cfs_meta_getattr(m, rq->msg->ino, &a);
 	if (rc == 0)
 		cfs_meta_reply_attr(rq, &a);
 	return rc;
@@ -271,6 +274,8 @@ CFS_AWAITS int cfs_meta_close(struct cfs_meta *m, struct cfs_shard_request *rq, 
 	cfs_shard_items(m->shard, &it);
 	if (count != left)
 		cfs_meta_add_open(&it, ino, session, left);
+	if (i && !is_all && (rq->msg->flags & CFS_F_ATIME) && cfs_meta_atime_is_due(m, i))
+		cfs_meta_add_atime(m, i, &it);
 	/* The last one of all takes an orphan with it. */
 	if (i && !i->dir && i->attr.nlink == 0 && left == 0 &&
 	    (!i->opens || (i->opens->session == session && !i->opens->next)))
@@ -306,6 +311,8 @@ CFS_AWAITS int cfs_meta_serve_readlink(struct cfs_meta *m, struct cfs_shard_requ
 	len = (uint32_t)strlen(i->target);
 	memcpy(rq->reply_buf->data, i->target, len);
 	cfs_msg_set_bytes(&rq->reply, data, rq->reply_buf->data, len);
+	if (rq->msg->flags & CFS_F_ATIME)
+		cfs_meta_accessed(m, rq->msg->ino);
 	return 0;
 }
 

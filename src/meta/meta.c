@@ -795,6 +795,11 @@ void cfs_meta_stats(const struct cfs_meta *m, struct cfs_meta_stats *out)
 	}
 }
 
+static CFS_AWAITS void meta_accessed(void *part, uint64_t ino)
+{
+	cfs_meta_accessed(part, ino);
+}
+
 const struct cfs_shard_part_ops cfs_meta_part_ops = {
 	.name = "meta",
 	.kind_first = CFS_ITEM_META_FIRST,
@@ -811,4 +816,5 @@ const struct cfs_shard_part_ops cfs_meta_part_ops = {
 	.serve = meta_serve,
 	.check = meta_check,
 	.session_end = meta_session_end,
+	.accessed = meta_accessed,
 };

@@ -80,6 +80,12 @@ void cfs_meta_reply_attr(struct cfs_shard_request *rq, const struct cfs_attr *at
  * security.capability. Updates @set and adds items; nothing when there is nothing to take. */
 void cfs_meta_kill_priv(const struct cfs_inode *i, struct cfs_attr_set *set, struct cfs_items *it);
 
+/* atime.c: somebody has read @ino, which need not be here: its access time is seen to. */
+CFS_AWAITS void cfs_meta_accessed(struct cfs_meta *m, uint64_t ino);
+/* Whether a read now changes it; adds the item that does. */
+bool cfs_meta_atime_is_due(struct cfs_meta *m, const struct cfs_inode *i);
+void cfs_meta_add_atime(struct cfs_meta *m, const struct cfs_inode *i, struct cfs_items *it);
+
 /* Adds the items that take away @i (no directory, nlink 0 and not open after @it): its inode and
  * its chunks. */
 void cfs_meta_add_removal(struct cfs_meta *m, const struct cfs_inode *i, struct cfs_items *it);

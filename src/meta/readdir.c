@@ -102,5 +102,7 @@ CFS_AWAITS int cfs_meta_serve_readdir(struct cfs_meta *m, struct cfs_shard_reque
 	cfs_msg_set(&rq->reply, cookie, cookie);
 	cfs_msg_set(&rq->reply, parent, dir->attr.parent);
 	cfs_msg_set(&rq->reply, flags, is_eof ? CFS_F_EOF : 0);
+	if (msg->flags & CFS_F_ATIME)
+		cfs_meta_accessed(m, msg->ino);
 	return 0;
 }

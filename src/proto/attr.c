@@ -7,6 +7,7 @@
 #include "proto/msg_format.h"
 
 #define S_IFMT_BITS 0170000u
+#define DAY_NS (24ll * 3600 * 1000 * 1000 * 1000)
 
 void cfs_attr_encode(const struct cfs_attr *a, uint8_t out[CFS_ATTR_BYTES])
 {
@@ -61,6 +62,16 @@ int cfs_attr_decode(const uint8_t *buf, uint32_t len_bytes, struct cfs_attr *out
 		.parent = cfs_from_le64(b.parent),
 	};
 	return 0;
+}
+
+bool cfs_attr_atime_is_due(const struct cfs_attr *a, int64_t now_ns)
+{
+	int64_t age_ns;
+
+	if (a->atime <= a->mtime || a->atime <= a->ctime)
+		return true;
+	return __builtin_sub_overflow(now_ns, a->atime, &age_ns) ? now_ns > a->atime
+								 : age_ns >= DAY_NS;
 }
 
 int64_t cfs_entry_encode(const struct cfs_entry *e, uint8_t *buf, uint32_t cap_bytes)

@@ -98,7 +98,7 @@ enum cfs_field {
 	/* namespace: by the shard of the directory or inode in `ino` */ \
 	O(LOOKUP, 16, CFS_H(ino) | CFS_H(name), 0, \
 	  CFS_H(ino) | CFS_H(attr) | CFS_H(mode) | CFS_H(place), 0) \
-	O(GETATTR, 17, CFS_H(ino), 0, CFS_H(attr), 0) \
+	O(GETATTR, 17, CFS_H(ino), CFS_H(flags), CFS_H(attr), 0) \
 	O(SETATTR, 18, CFS_H(ino) | CFS_H(valid), \
 	  CFS_H_NEW | CFS_H(size) | CFS_H(atime) | CFS_H(mtime) | CFS_H(ctime) | CFS_H(flags), \
 	  CFS_H(attr), 1) \
@@ -113,7 +113,7 @@ enum cfs_field {
 	  1) /* ino: directory, ino2: the inode */ \
 	O(RENAME, 24, CFS_H(ino) | CFS_H(name) | CFS_H(ino2) | CFS_H(name2), \
 	  CFS_H(flags) | CFS_H(parent), CFS_H(ino), 1) \
-	O(READLINK, 25, CFS_H(ino), 0, CFS_H(data), 0) \
+	O(READLINK, 25, CFS_H(ino), CFS_H(flags), CFS_H(data), 0) \
 	O(READDIR, 26, CFS_H(ino) | CFS_H(cookie) | CFS_H(len), CFS_H(flags), \
 	  CFS_H(data) | CFS_H(cookie) | CFS_H(flags) | CFS_H(parent), 0) \
 	O(GETXATTR, 27, CFS_H(ino) | CFS_H(name) | CFS_H(len), 0, CFS_H(data) | CFS_H(len), 0) \
@@ -121,7 +121,7 @@ enum cfs_field {
 	O(LISTXATTR, 29, CFS_H(ino) | CFS_H(len), 0, CFS_H(data) | CFS_H(len), 0) \
 	O(REMOVEXATTR, 30, CFS_H(ino) | CFS_H(name), 0, 0, 1) \
 	O(OPEN, 31, CFS_H(ino), CFS_H(flags), CFS_H(attr), 1) \
-	O(RELEASE, 32, CFS_H(ino), 0, 0, 1) \
+	O(RELEASE, 32, CFS_H(ino), CFS_H(flags), 0, 1) \
 	O(WRITE, 33, CFS_H(ino) | CFS_H(off) | CFS_H(len), \
 	  CFS_H(flags) | CFS_H(data) | CFS_H(crcs) | CFS_H_BULK, \
 	  CFS_H(off) | CFS_H(len) | CFS_H(size) | CFS_H(cut) | CFS_H(mtime), 1) \
@@ -131,7 +131,7 @@ enum cfs_field {
 	O(FSYNC, 36, CFS_H(ino), CFS_H(flags), 0, 0) \
 	/* chunks: by the shard that holds them */ \
 	O(CHUNK_READ, 48, CFS_H(ino) | CFS_H(chunk) | CFS_H(off) | CFS_H(len) | CFS_H(cut), \
-	  CFS_H_BULK, CFS_H(data) | CFS_H(len) | CFS_H(crcs) | CFS_H(cut), 0) \
+	  CFS_H_BULK | CFS_H(flags), CFS_H(data) | CFS_H(len) | CFS_H(crcs) | CFS_H(cut), 0) \
 	O(CHUNK_WRITE, 49, CFS_H(ino) | CFS_H(chunk) | CFS_H(off) | CFS_H(len) | CFS_H(cut), \
 	  CFS_H(data) | CFS_H(crcs) | CFS_H_BULK | CFS_H(flags) | CFS_H(deps), \
 	  CFS_H(len) | CFS_H(blocks) | CFS_H(cut), 1) \
@@ -188,6 +188,9 @@ enum cfs_op {
 #define CFS_F_UNDECIDED 0x4000u /* TX_ASK's reply: still running */
 #define CFS_F_EOF 0x8000u       /* READDIR's reply: nothing follows */
 #define CFS_F_ORDERED 0x10000u  /* TX_PREPARE: wait, do not say busy */
+#define CFS_F_ATIME \
+	0x100000u /* GETATTR, CHUNK_READ, READDIR, READLINK, RELEASE: it was read, see to its \
+		     atime */
 
 /* Attributes of an inode. */
 struct cfs_attr {
@@ -198,6 +201,9 @@ struct cfs_attr {
 	uint64_t place, parent; /* of a directory */
 };
 #define CFS_ATTR_BYTES 112u
+
+/* iflags; values as of FS_IOC_GETFLAGS, lsattr(1): */
+#define CFS_IFLAG_NOATIME 0x80u
 
 struct cfs_bytes {
 	const uint8_t *p;
@@ -256,6 +262,8 @@ int cfs_msg_peek_xid(const uint8_t *buf, uint32_t len_bytes, uint64_t *xid_out);
 
 void cfs_attr_encode(const struct cfs_attr *a, uint8_t out[CFS_ATTR_BYTES]);
 int cfs_attr_decode(const uint8_t *buf, uint32_t len_bytes, struct cfs_attr *out);
+/* Whether a read at @now_ns changes the access time: the rules of relatime (mount(8)). */
+bool cfs_attr_atime_is_due(const struct cfs_attr *a, int64_t now_ns);
 
 const char *cfs_op_name(uint16_t op); /* "CREATE"; "?" */
 bool cfs_op_is_change(uint16_t op);

@@ -133,6 +133,9 @@ struct cfs_shard_part_ops {
 	/* A session has ended: drop what it held open. May place records. */
 	CFS_AWAITS void (*session_end)(void *part, uint64_t session);
 	const struct cfs_chunk_ops *chunks; /* of the part that holds them; else NULL */
+	/* A file was read, of which the chunk was in this shard: sees to its access time, if the
+	 * inode is here too. Of the part that holds inodes; else NULL. */
+	CFS_AWAITS void (*accessed)(void *part, uint64_t ino);
 };
 
 #define CFS_SHARD_PARTS 2 /* 0: meta, 1: data */

@@ -18,7 +18,7 @@ uint64_t posix_seed = 1;
 static const struct posix_case *const topics[] = {
 	open_cases, rw_cases,   size_cases,  dir_cases,  rename_cases,  link_cases,
 	time_cases, perm_cases, xattr_cases, node_cases, readdir_cases, name_cases,
-	map_cases,  lock_cases, race_cases,  fs_cases,
+	map_cases,  lock_cases, race_cases,  fs_cases,   atime_cases,
 };
 
 /* Where a case's process, and its children, say why. */

@@ -30,7 +30,7 @@ struct posix_case {
 /* One list a topic, ended by a case without a name. */
 extern const struct posix_case open_cases[], rw_cases[], size_cases[], dir_cases[], rename_cases[],
 	link_cases[], time_cases[], perm_cases[], xattr_cases[], node_cases[], readdir_cases[],
-	name_cases[], map_cases[], lock_cases[], race_cases[], fs_cases[];
+	name_cases[], map_cases[], lock_cases[], race_cases[], fs_cases[], atime_cases[];
 
 /* Full counts, instead of small ones; the seed of all dice. */
 extern bool posix_is_full;

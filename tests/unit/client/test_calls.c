@@ -37,6 +37,8 @@ struct server {
 	struct cfs_net *net[CORES];
 	uint8_t *file;
 	uint64_t size, cut, map_epoch;
+	int64_t atime, mtime;
+	uint32_t told;       /* requests that said that the file was read */
 	uint32_t count[OPS]; /* requests, also those that were not answered */
 	uint32_t runs[OPS];  /* changes carried out */
 	uint64_t answered_seq[4096];
@@ -56,6 +58,8 @@ static struct cfs_attr file_attr(void)
 		.size = srv.size,
 		.mode = S_IFREG | 0644,
 		.nlink = 1,
+		.atime = srv.atime,
+		.mtime = srv.mtime,
 		.cut = srv.cut,
 		.seed = FILE_INO,
 	};
@@ -284,6 +288,13 @@ static void handle(void *ctx, struct cfs_net_call *call)
 
 	assert_int_equal(cfs_buf_get(CFS_BUF_SMALL_BYTES, &buf), 0);
 	srv.count[req->op]++;
+	if (cfs_msg_is_set(req, flags) && (req->flags & CFS_F_ATIME)) {
+		assert_true(req->op != CFS_OP_CHUNK_READ ||
+			    cfs_chunk_shard(FILE_INO, FILE_INO, req->chunk, SHARDS) ==
+				    cfs_ino_home(FILE_INO));
+		srv.told++;
+		srv.atime = srv.mtime + 1;
+	}
 	if (req->op >= 16 && (uintptr_t)ctx != req->shard % CORES)
 		srv.is_wrong_core = true;
 	if (req->op >= 16 && srv.not_here > 0 && srv.not_here--)
@@ -329,6 +340,8 @@ static struct cfs_client *begin(uint64_t wait_ns)
 		srv.file[i] = (uint8_t)(i * 17 + i / 4096);
 	srv.size = FILE_BYTES;
 	srv.cut = 5;
+	srv.mtime = (int64_t)cfs_wall_ns();
+	srv.atime = srv.mtime + 1;
 	assert_int_equal(cfs_net_sim_create(&net, &srv.sim), 0);
 	listen_again();
 	opts.sim = srv.sim;
@@ -460,6 +473,66 @@ CFS_TEST_SIM(messages_are_counted)
 	assert_int_equal(cfs_client_release(&op, FILE_INO), 0);
 	assert_int_equal(cfs_client_release(&op, FILE_INO), -EBADF);
 	assert_int_equal(srv.last_floor, srv.last_seq);
+	finish(c);
+}
+
+/* Offset of a chunk of the file that is in another shard than the inode. */
+static uint64_t far_off(void)
+{
+	for (uint32_t k = 1; k < FILE_BYTES / CFS_CHUNK_BYTES; k++)
+		if (cfs_chunk_shard(FILE_INO, FILE_INO, k, SHARDS) != cfs_ino_home(FILE_INO))
+			return (uint64_t)k * CFS_CHUNK_BYTES;
+	assert_true(false);
+	return 0;
+}
+
+CFS_TEST_SIM(reads_see_to_the_access_time)
+{
+	struct cfs_client *c = begin(0);
+	struct cfs_client_bytes bytes;
+	struct cfs_client_op op;
+	uint64_t far = far_off();
+	uint8_t buf[16];
+	uint32_t got;
+
+	/* With what is read of the inode's shard. */
+	open_file(c);
+	assert_int_equal(read_at(c, 0, 4096, &got), 0);
+	assert_int_equal(messages(), 1);
+	assert_int_equal(srv.told, 1);
+	/* Elsewhere: nothing to be changed as far as is known. It is said at the end. */
+	assert_int_equal(read_at(c, far, 4096, &got), 0);
+	assert_int_equal(messages(), 1);
+	assert_int_equal(srv.told, 1);
+	op_for(&op, c);
+	assert_int_equal(cfs_client_release(&op, FILE_INO), 0);
+	assert_int_equal(messages(), 1);
+	assert_int_equal(srv.told, 2);
+	/* Something to be changed: one message more, once. */
+	srv.atime = srv.mtime;
+	open_file(c);
+	assert_int_equal(read_at(c, far, 4096, &got), 0);
+	assert_int_equal(srv.count[CFS_OP_GETATTR], 1);
+	assert_int_equal(messages(), 2);
+	assert_int_equal(srv.told, 3);
+	assert_int_equal(read_at(c, far, 4096, &got), 0);
+	assert_int_equal(messages(), 1);
+	/* Not by who keeps it. */
+	op.keeps_atime = true;
+	assert_int_equal(cfs_client_release(&op, FILE_INO), 0);
+	assert_int_equal(messages(), 1);
+	assert_int_equal(srv.told, 4); /* of the read before */
+	srv.atime = srv.mtime;
+	open_file(c);
+	assert_int_equal(cfs_client_read(&op, FILE_INO, far, 16, buf, &bytes), 0);
+	cfs_client_bytes_fini(&bytes);
+	assert_int_equal(cfs_client_read(&op, FILE_INO, 0, 16, buf, &bytes), 0);
+	cfs_client_bytes_fini(&bytes);
+	assert_int_equal(cfs_client_read(&op, FILE_INO, FILE_BYTES, 16, buf, &bytes), 0);
+	cfs_client_bytes_fini(&bytes);
+	assert_int_equal(messages(), 3);
+	assert_int_equal(cfs_client_release(&op, FILE_INO), 0);
+	assert_int_equal(srv.told, 4);
 	finish(c);
 }
 
@@ -756,6 +829,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(messages_are_counted),
+		cmocka_unit_test(reads_see_to_the_access_time),
 		cmocka_unit_test(a_newer_cut_is_learned),
 		cmocka_unit_test(a_wrong_checksum_is_never_data),
 		cmocka_unit_test(holes_are_found),
