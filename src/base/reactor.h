@@ -146,7 +146,8 @@ void cfs_poller_remove(struct cfs_poller *p);
 
 /* Counters of the calling core. */
 struct cfs_reactor_stats {
-	uint64_t switches, wakeups_sent, sleeps, spins, spins_lost, submits, cqes, posts, timers, fibers_live;
+	uint64_t switches, wakeups_sent, sleeps, spins, spins_lost, submits, cqes, posts, timers,
+		fibers_live;
 };
 void cfs_reactor_stats(struct cfs_reactor_stats *out);
 

@@ -619,7 +619,8 @@ CFS_TEST_FIBER_CORES(an_idle_process_uses_no_cpu, 2)
 	close(c.poller.fd);
 }
 
-/* One read at a time: one system call each, which submits, waits and reaps. */
+/* One read at a time: one system call each, which submits, and waits and reaps unless the answer is
+ * found while spinning. */
 CFS_TEST_FIBER(a_read_costs_one_system_call)
 {
 	struct cfs_reactor_stats before, after;
@@ -632,7 +633,7 @@ CFS_TEST_FIBER(a_read_costs_one_system_call)
 		assert_int_equal(cfs_io_pread(fd, &c, 1, 0), 1);
 	cfs_reactor_stats(&after);
 	assert_in_range(after.submits - before.submits, 100, 104);
-	assert_in_range(after.sleeps - before.sleeps, 100, 104);
+	assert_in_range(after.sleeps - before.sleeps, 0, 104);
 	close(fd);
 }
 
