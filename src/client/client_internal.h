@@ -55,8 +55,8 @@ struct cfs_client_piece {
 	struct cfs_msg req;
 	struct cfs_net_reply reply;
 	uint32_t shard;
-	uint32_t chunk, off_bytes, len_bytes; /* within the chunk */
-	uint64_t cut;
+	uint32_t off_bytes, len_bytes; /* within the chunk */
+	uint64_t chunk, cut;
 	uint8_t *data;
 	int rc;
 	uint8_t crcs[CFS_CLIENT_CRCS_MAX * 4];
@@ -135,5 +135,12 @@ void cfs_client_file_learn(struct cfs_client_file *f, uint64_t size, uint64_t cu
 /* The same of all that attributes say, of which times only help to guess. */
 void cfs_client_file_learn_attr(struct cfs_client_file *f, const struct cfs_attr *attr);
 void cfs_client_learn_attr(struct cfs_client *c, const struct cfs_attr *attr);
+
+/* --- file.c --- */
+
+/* Asks for the attributes; what is known of @f is theirs then. @is_for_read: bytes are about to be
+ * read. -EISDIR, -EINVAL: no regular file. */
+CFS_AWAITS int cfs_client_file_refresh(struct cfs_client_op *op, struct cfs_client_file *f,
+				       bool is_for_read);
 
 #endif

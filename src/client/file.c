@@ -75,7 +75,8 @@ int cfs_client_release(struct cfs_client_op *op, uint64_t ino)
 }
 
 /* Learns, as @f is in the table. */
-static CFS_AWAITS int refresh(struct cfs_client_op *op, struct cfs_client_file *f, bool is_for_read)
+CFS_AWAITS int cfs_client_file_refresh(struct cfs_client_op *op, struct cfs_client_file *f,
+				       bool is_for_read)
 {
 	struct cfs_attr attr;
 	int rc = is_for_read ? cfs_client_getattr_read(op, f->ino, &attr)
@@ -137,7 +138,7 @@ static int pieces_cut(struct cfs_client_op *op, struct cfs_client_file *f, uint6
 		p->op = op;
 		p->file = f;
 		p->cut = f->cut;
-		p->chunk = (uint32_t)(off_bytes / CFS_CHUNK_BYTES);
+		p->chunk = off_bytes / CFS_CHUNK_BYTES;
 		p->shard = cfs_chunk_shard(f->ino, f->seed, p->chunk, c->map.shards);
 		p->off_bytes = in_chunk;
 		p->len_bytes = step;
@@ -288,8 +289,8 @@ static CFS_AWAITS void piece_read(void *arg)
 			return;
 		p->op->client->stats.bad_checksums++;
 	}
-	cfs_err("read does not match its checksum", "ino=%llx chunk=%u off=%u",
-		(unsigned long long)p->file->ino, p->chunk, p->off_bytes);
+	cfs_err("read does not match its checksum", "ino=%llx chunk=%llu off=%u",
+		(unsigned long long)p->file->ino, (unsigned long long)p->chunk, p->off_bytes);
 	p->rc = -EIO;
 }
 
@@ -355,7 +356,8 @@ static CFS_AWAITS void tell_read(struct cfs_client_op *op, struct cfs_client_fil
 	};
 
 	/* A read does not fail for it: then it is tried again. */
-	if (!cfs_attr_atime_is_due(&known, (int64_t)cfs_wall_ns()) || refresh(op, f, true) < 0)
+	if (!cfs_attr_atime_is_due(&known, (int64_t)cfs_wall_ns()) ||
+	    cfs_client_file_refresh(op, f, true) < 0)
 		f->is_read_unsaid = true;
 }
 
@@ -372,7 +374,7 @@ static CFS_AWAITS int read_file(struct cfs_client_op *op, struct cfs_client_file
 		/* Past the hint the file may have grown: ask, so that no end is seen that has
 		 * moved. */
 		if (!f->has_hint || off_bytes + len_bytes > f->size) {
-			rc = refresh(op, f, true);
+			rc = cfs_client_file_refresh(op, f, true);
 			if (rc < 0)
 				return rc;
 			is_told = true;
@@ -585,7 +587,7 @@ static CFS_AWAITS int write_file(struct cfs_client_op *op, struct cfs_client_fil
 	if ((w->flags & CFS_F_APPEND) || end <= CFS_CHUNK_BYTES)
 		return write_home_with_piece(op, f, w, off_out);
 	for (uint32_t i = 0; i < CFS_CLIENT_CUT_TRIES; i++) {
-		int rc = f->has_hint ? 0 : refresh(op, f, false);
+		int rc = f->has_hint ? 0 : cfs_client_file_refresh(op, f, false);
 
 		if (rc < 0)
 			return rc;
@@ -625,117 +627,6 @@ int cfs_client_write(struct cfs_client_op *op, uint64_t ino, const struct cfs_cl
 }
 
 /* --- the rest --- */
-
-int cfs_client_fallocate(struct cfs_client_op *op, uint64_t ino, uint32_t mode, uint64_t off_bytes,
-			 uint64_t len_bytes)
-{
-	CFS_CLEANUP(cfs_net_reply_fini) struct cfs_net_reply reply = { 0 };
-	struct cfs_attr attr;
-	struct cfs_msg req;
-	int rc;
-
-	if (len_bytes == 0)
-		return -EINVAL;
-	if (off_bytes > CFS_FILE_BYTES_MAX || len_bytes > CFS_FILE_BYTES_MAX - off_bytes)
-		return -EFBIG;
-	cfs_client_request(&req, CFS_OP_FALLOCATE, ino);
-	cfs_msg_set(&req, off, off_bytes);
-	cfs_msg_set(&req, len, len_bytes);
-	cfs_msg_set(&req, mode, mode);
-	rc = cfs_client_call(op, cfs_ino_home(ino), &req, &reply);
-	if (rc == 0 && cfs_client_reply_attr(&reply, &attr) == 0)
-		cfs_client_learn_attr(op->client, &attr);
-	return rc;
-}
-
-/* Within one chunk: *off_out is relative to it; CFS_CHUNK_BYTES: not in this one. */
-static CFS_AWAITS int seek_chunk(struct cfs_client_op *op, const struct cfs_client_file *f,
-				 uint64_t off_bytes, uint32_t whence, uint64_t *off_out)
-{
-	CFS_CLEANUP(cfs_net_reply_fini) struct cfs_net_reply reply = { 0 };
-	uint32_t chunk = (uint32_t)(off_bytes / CFS_CHUNK_BYTES);
-	struct cfs_msg req;
-	int rc;
-
-	cfs_client_request(&req, CFS_OP_CHUNK_SEEK, f->ino);
-	cfs_msg_set(&req, chunk, chunk);
-	cfs_msg_set(&req, off, off_bytes % CFS_CHUNK_BYTES);
-	cfs_msg_set(&req, whence, whence);
-	cfs_msg_set(&req, cut, f->cut);
-	rc = cfs_client_call(op, cfs_chunk_shard(f->ino, f->seed, chunk, op->client->map.shards),
-			     &req, &reply);
-	if (rc == -ENXIO) {
-		*off_out = CFS_CHUNK_BYTES;
-		return 0;
-	}
-	if (rc < 0)
-		return rc;
-	*off_out = cfs_msg_is_set(&reply.msg, off) ? CFS_MIN(reply.msg.off, CFS_CHUNK_BYTES)
-						   : CFS_CHUNK_BYTES;
-	return 0;
-}
-
-static CFS_AWAITS int seek_by_hint(struct cfs_client_op *op, struct cfs_client_file *f,
-				   uint64_t off_bytes, uint32_t whence, uint64_t *off_out)
-{
-	uint64_t at = off_bytes;
-
-	while (at < f->size) {
-		uint64_t base = cfs_round_down(at, CFS_CHUNK_BYTES);
-		uint64_t in_chunk;
-		int rc = op->is_interrupted ? -EINTR : seek_chunk(op, f, at, whence, &in_chunk);
-
-		if (rc < 0)
-			return rc;
-		if (in_chunk < CFS_CHUNK_BYTES) {
-			at = base + in_chunk;
-			break;
-		}
-		at = base + CFS_CHUNK_BYTES;
-	}
-	if (at >= f->size) {
-		/* The end of a file is a hole. */
-		if (whence == SEEK_DATA)
-			return -ENXIO;
-		at = f->size;
-	}
-	*off_out = at;
-	return 0;
-}
-
-static CFS_AWAITS int seek_file(struct cfs_client_op *op, struct cfs_client_file *f,
-				uint64_t off_bytes, uint32_t whence, uint64_t *off_out)
-{
-	for (uint32_t i = 0; i < CFS_CLIENT_CUT_TRIES; i++) {
-		int rc = refresh(op, f, false);
-
-		if (rc < 0)
-			return rc;
-		if (off_bytes >= f->size)
-			return -ENXIO;
-		rc = seek_by_hint(op, f, off_bytes, whence, off_out);
-		if (rc != -CFS_EOLD_CUT)
-			return rc;
-		f->has_hint = false;
-	}
-	return -EIO;
-}
-
-int cfs_client_seek(struct cfs_client_op *op, uint64_t ino, uint64_t off_bytes, uint32_t whence,
-		    uint64_t *off_out)
-{
-	struct cfs_client_file *f;
-	int rc;
-
-	if (whence != SEEK_DATA && whence != SEEK_HOLE)
-		return -EINVAL;
-	rc = cfs_client_file_get(op->client, ino, &f);
-	if (rc < 0)
-		return rc;
-	rc = seek_file(op, f, off_bytes, whence, off_out);
-	cfs_client_file_put(op->client, f);
-	return rc;
-}
 
 int cfs_client_fsync(struct cfs_client_op *op, uint64_t ino, bool is_datasync)
 {

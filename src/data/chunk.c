@@ -103,7 +103,7 @@ static void file_remove(struct cfs_chunk_table *t, struct cfs_file_chunks *f)
 }
 
 /* Index of the first chunk from number @chunk on. */
-static uint32_t file_index(const struct cfs_file_chunks *f, uint32_t chunk)
+static uint32_t file_index(const struct cfs_file_chunks *f, uint64_t chunk)
 {
 	struct cfs_chunk *const *a = cfs_file_chunks_array(f);
 	uint32_t lo = 0, hi = f->count;
@@ -122,19 +122,35 @@ static uint32_t file_index(const struct cfs_file_chunks *f, uint32_t chunk)
 	return lo;
 }
 
-struct cfs_chunk *cfs_chunk_from(const struct cfs_file_chunks *f, uint32_t chunk)
+struct cfs_chunk *cfs_chunk_from(const struct cfs_file_chunks *f, uint64_t chunk)
 {
 	uint32_t i = file_index(f, chunk);
 
 	return i < f->count ? cfs_file_chunks_array(f)[i] : NULL;
 }
 
-struct cfs_chunk *cfs_chunk_find(const struct cfs_chunk_table *t, uint64_t ino, uint32_t chunk)
+struct cfs_chunk *cfs_chunk_find(const struct cfs_chunk_table *t, uint64_t ino, uint64_t chunk)
 {
 	const struct cfs_file_chunks *f = cfs_file_chunks_find(t, ino);
 	struct cfs_chunk *c = f ? cfs_chunk_from(f, chunk) : NULL;
 
 	return c && c->chunk == chunk ? c : NULL;
+}
+
+struct cfs_chunk *cfs_chunk_range_next(const struct cfs_file_chunks *f, struct cfs_chunk_range *r)
+{
+	struct cfs_chunk *c = r->off < r->end ? cfs_chunk_from(f, r->off / CFS_CHUNK_BYTES) : NULL;
+	uint64_t base, from, to;
+
+	if (!c || c->chunk > (r->end - 1) / CFS_CHUNK_BYTES)
+		return NULL;
+	base = c->chunk * CFS_CHUNK_BYTES;
+	from = CFS_MAX(r->off, base);
+	to = CFS_MIN(r->end, base + CFS_CHUNK_BYTES);
+	r->in_off = (uint32_t)(from - base);
+	r->in_len = (uint32_t)(to - from);
+	r->off = base + CFS_CHUNK_BYTES;
+	return c;
 }
 
 uint64_t cfs_chunk_cut(const struct cfs_chunk_table *t, uint64_t ino)
@@ -162,7 +178,7 @@ static int file_room(struct cfs_file_chunks *f)
 	return 0;
 }
 
-static struct cfs_chunk *chunk_get(struct cfs_chunk_table *t, uint64_t ino, uint32_t chunk)
+static struct cfs_chunk *chunk_get(struct cfs_chunk_table *t, uint64_t ino, uint64_t chunk)
 {
 	struct cfs_file_chunks *f = file_get(t, ino);
 	struct cfs_chunk *c, **a;
@@ -509,13 +525,33 @@ static int apply_trim(struct cfs_chunk_table *t, const struct cfs_data_change *d
 		return -ENOMEM;
 	/* First the cut, never 0: a file without chunks stays for its sake. */
 	f->cut = CFS_MAX(f->cut, d->cut);
-	while (rc == 0 && next <= UINT32_MAX && (c = cfs_chunk_from(f, (uint32_t)next))) {
+	while (rc == 0 && (c = cfs_chunk_from(f, next))) {
 		uint32_t off = c->chunk == border ? in : 0;
 
-		next = (uint64_t)c->chunk + 1;
+		next = c->chunk + 1;
 		rc = chunk_zero(t, c, off, CFS_CHUNK_BYTES - off);
 		if (rc == 0)
 			chunk_changed(t, c);
+	}
+	return rc;
+}
+
+static int apply_punch(struct cfs_chunk_table *t, const struct cfs_data_change *d)
+{
+	struct cfs_file_chunks *f = cfs_file_chunks_find(t, d->ino);
+	struct cfs_chunk_range r = { .off = d->from_bytes, .end = d->end_bytes };
+	struct cfs_chunk *c;
+	int rc = 0;
+
+	while (rc == 0 && f && (c = cfs_chunk_range_next(f, &r))) {
+		bool is_last = f->count == 1 && f->cut == 0;
+
+		rc = chunk_zero(t, c, r.in_off, r.in_len);
+		is_last = is_last && c->extent_count == 0 && c->patch_count == 0;
+		if (rc == 0)
+			chunk_changed(t, c);
+		if (is_last)
+			break; /* the file went with it */
 	}
 	return rc;
 }
@@ -595,6 +631,7 @@ int cfs_chunk_apply(struct cfs_chunk_table *t, const struct cfs_item *item)
 		return rc;
 	switch (item->kind) {
 	case CFS_DATA_EXTENT:
+	case CFS_DATA_EXTENT_FAR:
 		return apply_extent(t, &d);
 	case CFS_DATA_PATCH:
 		return apply_patch(t, &d);
@@ -605,7 +642,10 @@ int cfs_chunk_apply(struct cfs_chunk_table *t, const struct cfs_item *item)
 	case CFS_DATA_DROP:
 		return apply_drop(t, &d);
 	case CFS_DATA_RELOCATE:
+	case CFS_DATA_RELOCATE_FAR:
 		return apply_relocate(t, &d);
+	case CFS_DATA_PUNCH:
+		return apply_punch(t, &d);
 	default:
 		return apply_file(t, &d);
 	}

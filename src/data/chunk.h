@@ -41,7 +41,7 @@ struct cfs_chunk {
 	struct cfs_patch *patches;
 	uint64_t version;
 	struct cfs_list patched; /* of the table's list while it has patches */
-	uint32_t chunk;
+	uint64_t chunk;          /* its number in the file */
 	uint16_t extent_count, extent_cap, patch_count, patch_cap;
 	bool is_urgent;      /* is to be merged whatever the memory */
 	bool is_unmergeable; /* a block below a patch cannot be read */
@@ -76,9 +76,16 @@ int cfs_chunk_table_init(struct cfs_chunk_table *t, struct cfs_store *store, uin
 void cfs_chunk_table_fini(struct cfs_chunk_table *t);
 
 struct cfs_file_chunks *cfs_file_chunks_find(const struct cfs_chunk_table *t, uint64_t ino);
-struct cfs_chunk *cfs_chunk_find(const struct cfs_chunk_table *t, uint64_t ino, uint32_t chunk);
+struct cfs_chunk *cfs_chunk_find(const struct cfs_chunk_table *t, uint64_t ino, uint64_t chunk);
 /* The first chunk of @f from number @chunk on; NULL: none. */
-struct cfs_chunk *cfs_chunk_from(const struct cfs_file_chunks *f, uint32_t chunk);
+struct cfs_chunk *cfs_chunk_from(const struct cfs_file_chunks *f, uint64_t chunk);
+/* A walk over the parts of a byte range of a file that are in chunks of this shard. */
+struct cfs_chunk_range {
+	uint64_t off, end;       /* what is left of it */
+	uint32_t in_off, in_len; /* out: the part, within the chunk */
+};
+/* The next chunk that has anything and some bytes in @r; NULL: no more. */
+struct cfs_chunk *cfs_chunk_range_next(const struct cfs_file_chunks *f, struct cfs_chunk_range *r);
 /* The chunks of @f, sorted by number. */
 static inline struct cfs_chunk *const *cfs_file_chunks_array(const struct cfs_file_chunks *f)
 {

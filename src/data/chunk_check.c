@@ -18,9 +18,10 @@ static void check_chunk(const struct cfs_chunk *c, struct counts *n,
 		if (e->count == 0 || e->addr == CFS_ADDR_NONE || e->block < end ||
 		    (uint32_t)e->block + e->count > CFS_CHUNK_BLOCKS) {
 			snprintf(what, sizeof(what),
-				 "file %llu chunk %u: extent at block %u overlaps or is out of "
+				 "file %llu chunk %llu: extent at block %u overlaps or is out of "
 				 "bounds",
-				 (unsigned long long)c->file->ino, c->chunk, e->block);
+				 (unsigned long long)c->file->ino, (unsigned long long)c->chunk,
+				 e->block);
 			report(ctx, what);
 		}
 		end = (uint32_t)e->block + e->count;
@@ -34,9 +35,10 @@ static void check_chunk(const struct cfs_chunk *c, struct counts *n,
 		if (!is_after || p->len == 0 || p->len > p->cap || p->block >= CFS_CHUNK_BLOCKS ||
 		    (uint32_t)p->off + p->len > CFS_BLOCK_BYTES) {
 			snprintf(what, sizeof(what),
-				 "file %llu chunk %u: patch at block %u overlaps or is out of "
+				 "file %llu chunk %llu: patch at block %u overlaps or is out of "
 				 "bounds",
-				 (unsigned long long)c->file->ino, c->chunk, p->block);
+				 (unsigned long long)c->file->ino, (unsigned long long)c->chunk,
+				 p->block);
 			report(ctx, what);
 		}
 		n->patch_bytes += p->cap + CFS_PATCH_OVERHEAD;

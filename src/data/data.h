@@ -3,19 +3,21 @@
  *proto/msg.h and owns the items of data_format.h; the shard layer drives it through
  *cfs_data_part_ops. Everything runs on the shard's core.
  *
- * Offsets of the CHUNK_ operations are within the chunk. Every one but CHUNK_TRIM and CHUNK_DROP
- *carries the cut of the file that its sender knows, and is refused with -CFS_EOLD_CUT (and the
- *newer cut in the reply) when the chunk's shard has trimmed the file since. `blocks` in a reply is
- *by how much st_blocks changes. The checksums with a write or a read are of those 4 KiB blocks of
- *the chunk that lie in the payload whole, in order.
+ * Offsets of the CHUNK_ operations are within the chunk where not said otherwise. Every one but
+ *CHUNK_TRIM and CHUNK_DROP carries the cut of the file that its sender knows, and is refused with
+ *-CFS_EOLD_CUT (and the newer cut in the reply) when the chunk's shard has trimmed the file since.
+ *`blocks` in a reply is by how much st_blocks changes. The checksums with a write or a read are of
+ *those 4 KiB blocks of the chunk that lie in the payload whole, in order.
  *
  *	CHUNK_READ	len bytes from off; what was never written is zeros. -EIO: a copy is bad.
  *	CHUNK_WRITE	one step for all readers. -CFS_EBAD_CHECKSUM: it was damaged on its way.
- *	CHUNK_ZERO	len bytes from off read as zeros; whole blocks are given back
+ *	CHUNK_ZERO	len bytes from off of the file, in all chunks of this shard, read as zeros;
+ *whole blocks are given back
  *	CHUNK_TRIM	what is at and past size of the whole file, in this shard; once for each cut
  *	CHUNK_DROP	all of the file in this shard
- *	CHUNK_SEEK	whence SEEK_DATA (-ENXIO: none up to the chunk's end) or SEEK_HOLE (at last
- *the end)
+ *	CHUNK_SEEK	the first byte of data, or hole (whence), in len bytes from off of the file
+ *that are in chunks of this shard. -ENXIO: none. It looks for holes in at most CFS_SEEK_CHUNKS_MAX
+ *chunks; more are -EINVAL.
  */
 #ifndef CFS_DATA_DATA_H
 #define CFS_DATA_DATA_H
@@ -31,10 +33,10 @@ CFS_AWAITS int cfs_data_relocate(struct cfs_shard *sh, const struct cfs_extent_o
 
 /* Each extent of a shard, for a check over all stores. Nothing may change meanwhile. */
 struct cfs_data_fact {
-	uint64_t ino;
+	uint64_t ino, chunk;
 	cfs_addr_t addr;
 	const uint32_t *crcs; /* one a block */
-	uint32_t shard, chunk, block, blocks;
+	uint32_t shard, block, blocks;
 };
 void cfs_data_walk(const struct cfs_shard *sh,
 		   void (*fn)(void *ctx, const struct cfs_data_fact *fact), void *ctx);

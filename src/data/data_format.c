@@ -35,6 +35,31 @@ static int get_extent(const struct cfs_item *item, struct cfs_data_change *c)
 	return 0;
 }
 
+static int get_extent_far(const struct cfs_item *item, struct cfs_data_change *c)
+{
+	struct cfs_data_extent_far h;
+
+	if (item->len_bytes < sizeof(h))
+		return -CFS_EBAD_FORMAT;
+	memcpy(&h, item->data, sizeof(h));
+	c->ino = cfs_from_le64(h.ino);
+	c->chunk = cfs_from_le64(h.chunk);
+	c->block = cfs_from_le16(h.block);
+	c->count = cfs_from_le16(h.count);
+	c->addr = cfs_from_le64(h.addr);
+	c->crcs = item->data + sizeof(h);
+	if (!is_blocks(c->block, c->count) || c->addr == CFS_ADDR_NONE ||
+	    item->len_bytes != sizeof(h) + 4u * c->count)
+		return -CFS_EBAD_FORMAT;
+	return 0;
+}
+
+/* Of a patch or zero item: both halves. */
+static uint64_t chunk_of(cfs_le32 low, cfs_le32 high)
+{
+	return (uint64_t)cfs_from_le32(high) << 32 | cfs_from_le32(low);
+}
+
 static int get_patch(const struct cfs_item *item, struct cfs_data_change *c)
 {
 	struct cfs_data_patch h;
@@ -43,11 +68,11 @@ static int get_patch(const struct cfs_item *item, struct cfs_data_change *c)
 		return -CFS_EBAD_FORMAT;
 	memcpy(&h, item->data, sizeof(h));
 	c->ino = cfs_from_le64(h.ino);
-	c->chunk = cfs_from_le32(h.chunk);
+	c->chunk = chunk_of(h.chunk, h.chunk_high);
 	c->off_bytes = cfs_from_le32(h.off_bytes);
 	c->len_bytes = cfs_from_le32(h.len_bytes);
 	c->bytes = item->data + sizeof(h);
-	if (!is_range(c->off_bytes, c->len_bytes) || cfs_from_le32(h.reserved) != 0 ||
+	if (!is_range(c->off_bytes, c->len_bytes) ||
 	    item->len_bytes != sizeof(h) + (c->len_bytes + 3) / 4 * 4)
 		return -CFS_EBAD_FORMAT;
 	return 0;
@@ -61,10 +86,10 @@ static int get_zero(const struct cfs_item *item, struct cfs_data_change *c)
 		return -CFS_EBAD_FORMAT;
 	memcpy(&h, item->data, sizeof(h));
 	c->ino = cfs_from_le64(h.ino);
-	c->chunk = cfs_from_le32(h.chunk);
+	c->chunk = chunk_of(h.chunk, h.chunk_high);
 	c->off_bytes = cfs_from_le32(h.off_bytes);
 	c->len_bytes = cfs_from_le32(h.len_bytes);
-	if (!is_range(c->off_bytes, c->len_bytes) || cfs_from_le32(h.reserved) != 0)
+	if (!is_range(c->off_bytes, c->len_bytes))
 		return -CFS_EBAD_FORMAT;
 	return 0;
 }
@@ -113,6 +138,41 @@ static int get_relocate(const struct cfs_item *item, struct cfs_data_change *c)
 	return 0;
 }
 
+static int get_relocate_far(const struct cfs_item *item, struct cfs_data_change *c)
+{
+	struct cfs_data_relocate_far h;
+
+	if (item->len_bytes < sizeof(h))
+		return -CFS_EBAD_FORMAT;
+	memcpy(&h, item->data, sizeof(h));
+	c->ino = cfs_from_le64(h.ino);
+	c->chunk = cfs_from_le64(h.chunk);
+	c->block = cfs_from_le16(h.block);
+	c->count = cfs_from_le16(h.count);
+	c->from = cfs_from_le64(h.from);
+	c->addr = cfs_from_le64(h.to);
+	c->crcs = item->data + sizeof(h);
+	if (!is_blocks(c->block, c->count) || c->addr == CFS_ADDR_NONE ||
+	    c->from == CFS_ADDR_NONE || item->len_bytes != sizeof(h) + 4u * c->count)
+		return -CFS_EBAD_FORMAT;
+	return 0;
+}
+
+static int get_punch(const struct cfs_item *item, struct cfs_data_change *c)
+{
+	struct cfs_data_punch h;
+
+	if (item->len_bytes != sizeof(h))
+		return -CFS_EBAD_FORMAT;
+	memcpy(&h, item->data, sizeof(h));
+	c->ino = cfs_from_le64(h.ino);
+	c->from_bytes = cfs_from_le64(h.off_bytes);
+	c->end_bytes = cfs_from_le64(h.end_bytes);
+	return c->from_bytes < c->end_bytes && c->end_bytes <= CFS_FILE_BYTES_MAX
+		       ? 0
+		       : -CFS_EBAD_FORMAT;
+}
+
 static int get_file(const struct cfs_item *item, struct cfs_data_change *c)
 {
 	struct cfs_data_file h;
@@ -152,10 +212,21 @@ int cfs_data_decode(const struct cfs_item *item, struct cfs_data_change *out)
 	case CFS_DATA_FILE:
 		rc = get_file(item, &c);
 		break;
+	case CFS_DATA_EXTENT_FAR:
+		rc = get_extent_far(item, &c);
+		break;
+	case CFS_DATA_RELOCATE_FAR:
+		rc = get_relocate_far(item, &c);
+		break;
+	case CFS_DATA_PUNCH:
+		rc = get_punch(item, &c);
+		break;
 	default:
 		rc = -CFS_EBAD_FORMAT;
 		break;
 	}
+	if (rc == 0 && c.chunk >= CFS_FILE_CHUNKS_MAX)
+		rc = -CFS_EBAD_FORMAT;
 	if (rc == 0)
 		*out = c;
 	return rc;
@@ -166,7 +237,8 @@ int cfs_data_refs(const struct cfs_item *item, struct cfs_block_ref *out, uint32
 	struct cfs_data_change c;
 	int rc;
 
-	if (item->kind != CFS_DATA_EXTENT && item->kind != CFS_DATA_RELOCATE)
+	if (item->kind != CFS_DATA_EXTENT && item->kind != CFS_DATA_RELOCATE &&
+	    item->kind != CFS_DATA_EXTENT_FAR && item->kind != CFS_DATA_RELOCATE_FAR)
 		return 0;
 	rc = cfs_data_decode(item, &c);
 	if (rc < 0)
@@ -198,32 +270,50 @@ static void add(struct cfs_items *it, uint8_t kind, const void *fixed, uint32_t 
 		memcpy(to, fixed, len_bytes);
 }
 
-void cfs_data_add_extent(struct cfs_items *it, uint64_t ino, uint32_t chunk, uint32_t block,
+static void add_with_crcs(struct cfs_items *it, uint8_t kind, const void *fixed, uint32_t bytes,
+			  const uint32_t *crcs, uint32_t count)
+{
+	uint8_t *to = cfs_items_add(it, kind, bytes + 4 * count);
+
+	if (!to)
+		return;
+	memcpy(to, fixed, bytes);
+	put_crcs(to + bytes, crcs, count);
+}
+
+void cfs_data_add_extent(struct cfs_items *it, uint64_t ino, uint64_t chunk, uint32_t block,
 			 uint32_t count, cfs_addr_t addr, const uint32_t *crcs)
 {
 	struct cfs_data_extent h = {
 		.ino = cfs_to_le64(ino),
-		.chunk = cfs_to_le32(chunk),
+		.chunk = cfs_to_le32((uint32_t)chunk),
 		.block = cfs_to_le16((uint16_t)block),
 		.count = cfs_to_le16((uint16_t)count),
 		.addr = cfs_to_le64(addr),
 	};
-	uint8_t *to = cfs_items_add(it, CFS_DATA_EXTENT, (uint32_t)sizeof(h) + 4 * count);
+	struct cfs_data_extent_far far = {
+		.ino = h.ino,
+		.chunk = cfs_to_le64(chunk),
+		.addr = h.addr,
+		.block = h.block,
+		.count = h.count,
+	};
 
-	if (!to)
-		return;
-	memcpy(to, &h, sizeof(h));
-	put_crcs(to + sizeof(h), crcs, count);
+	if (chunk <= UINT32_MAX)
+		add_with_crcs(it, CFS_DATA_EXTENT, &h, sizeof(h), crcs, count);
+	else
+		add_with_crcs(it, CFS_DATA_EXTENT_FAR, &far, sizeof(far), crcs, count);
 }
 
-void cfs_data_add_patch(struct cfs_items *it, uint64_t ino, uint32_t chunk, uint32_t off_bytes,
+void cfs_data_add_patch(struct cfs_items *it, uint64_t ino, uint64_t chunk, uint32_t off_bytes,
 			const void *bytes, uint32_t len_bytes)
 {
 	struct cfs_data_patch h = {
 		.ino = cfs_to_le64(ino),
-		.chunk = cfs_to_le32(chunk),
+		.chunk = cfs_to_le32((uint32_t)chunk),
 		.off_bytes = cfs_to_le32(off_bytes),
 		.len_bytes = cfs_to_le32(len_bytes),
+		.chunk_high = cfs_to_le32((uint32_t)(chunk >> 32)),
 	};
 	uint8_t *to = cfs_items_add(it, CFS_DATA_PATCH,
 				    (uint32_t)sizeof(h) + (len_bytes + 3) / 4 * 4);
@@ -234,14 +324,15 @@ void cfs_data_add_patch(struct cfs_items *it, uint64_t ino, uint32_t chunk, uint
 	memcpy(to + sizeof(h), bytes, len_bytes);
 }
 
-void cfs_data_add_zero(struct cfs_items *it, uint64_t ino, uint32_t chunk, uint32_t off_bytes,
+void cfs_data_add_zero(struct cfs_items *it, uint64_t ino, uint64_t chunk, uint32_t off_bytes,
 		       uint32_t len_bytes)
 {
 	struct cfs_data_zero h = {
 		.ino = cfs_to_le64(ino),
-		.chunk = cfs_to_le32(chunk),
+		.chunk = cfs_to_le32((uint32_t)chunk),
 		.off_bytes = cfs_to_le32(off_bytes),
 		.len_bytes = cfs_to_le32(len_bytes),
+		.chunk_high = cfs_to_le32((uint32_t)(chunk >> 32)),
 	};
 
 	add(it, CFS_DATA_ZERO, &h, sizeof(h));
@@ -258,6 +349,17 @@ void cfs_data_add_trim(struct cfs_items *it, uint64_t ino, uint64_t size_bytes, 
 	add(it, CFS_DATA_TRIM, &h, sizeof(h));
 }
 
+void cfs_data_add_punch(struct cfs_items *it, uint64_t ino, uint64_t off_bytes, uint64_t end_bytes)
+{
+	struct cfs_data_punch h = {
+		.ino = cfs_to_le64(ino),
+		.off_bytes = cfs_to_le64(off_bytes),
+		.end_bytes = cfs_to_le64(end_bytes),
+	};
+
+	add(it, CFS_DATA_PUNCH, &h, sizeof(h));
+}
+
 void cfs_data_add_drop(struct cfs_items *it, uint64_t ino)
 {
 	struct cfs_data_drop h = { .ino = cfs_to_le64(ino) };
@@ -265,24 +367,30 @@ void cfs_data_add_drop(struct cfs_items *it, uint64_t ino)
 	add(it, CFS_DATA_DROP, &h, sizeof(h));
 }
 
-void cfs_data_add_relocate(struct cfs_items *it, uint64_t ino, uint32_t chunk, uint32_t block,
-			   uint32_t count, cfs_addr_t from, cfs_addr_t to_addr,
-			   const uint32_t *crcs)
+void cfs_data_add_relocate(struct cfs_items *it, uint64_t ino, uint64_t chunk, uint32_t block,
+			   uint32_t count, cfs_addr_t from, cfs_addr_t to, const uint32_t *crcs)
 {
 	struct cfs_data_relocate h = {
 		.ino = cfs_to_le64(ino),
-		.chunk = cfs_to_le32(chunk),
+		.chunk = cfs_to_le32((uint32_t)chunk),
 		.block = cfs_to_le16((uint16_t)block),
 		.count = cfs_to_le16((uint16_t)count),
 		.from = cfs_to_le64(from),
-		.to = cfs_to_le64(to_addr),
+		.to = cfs_to_le64(to),
 	};
-	uint8_t *to = cfs_items_add(it, CFS_DATA_RELOCATE, (uint32_t)sizeof(h) + 4 * count);
+	struct cfs_data_relocate_far far = {
+		.ino = h.ino,
+		.chunk = cfs_to_le64(chunk),
+		.from = h.from,
+		.to = h.to,
+		.block = h.block,
+		.count = h.count,
+	};
 
-	if (!to)
-		return;
-	memcpy(to, &h, sizeof(h));
-	put_crcs(to + sizeof(h), crcs, count);
+	if (chunk <= UINT32_MAX)
+		add_with_crcs(it, CFS_DATA_RELOCATE, &h, sizeof(h), crcs, count);
+	else
+		add_with_crcs(it, CFS_DATA_RELOCATE_FAR, &far, sizeof(far), crcs, count);
 }
 
 void cfs_data_add_file(struct cfs_items *it, uint64_t ino, uint64_t cut)

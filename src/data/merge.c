@@ -21,8 +21,8 @@
 
 /* Runs of patched blocks of one chunk, up to MERGE_BLOCKS of them. */
 struct merge {
-	uint64_t ino, version;
-	uint32_t chunk, count;
+	uint64_t ino, version, chunk;
+	uint32_t count;
 	uint16_t blocks[MERGE_BLOCKS];
 };
 

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/err.h"
@@ -185,7 +184,7 @@ static bool put_chunk(struct writer *w, const struct cfs_chunk *c, struct chunk_
  * position.
  */
 static CFS_AWAITS int write_chunk(struct cfs_data *d, struct writer *w, uint64_t ino,
-				  uint32_t number)
+				  uint64_t number)
 {
 	struct chunk_cursor at = { 0 };
 
@@ -222,10 +221,10 @@ static CFS_AWAITS int write_file(struct cfs_data *d, struct writer *w, uint64_t 
 				return 0;
 			cfs_data_add_file(&w->it, ino, f->cut);
 		}
-		c = next <= UINT32_MAX ? cfs_chunk_from(f, (uint32_t)next) : NULL;
+		c = cfs_chunk_from(f, next);
 		if (!c)
 			return 0;
-		next = (uint64_t)c->chunk + 1;
+		next = c->chunk + 1;
 		rc = write_chunk(d, w, ino, c->chunk);
 		if (rc < 0)
 			return rc;
@@ -287,38 +286,6 @@ int cfs_data_deps(const struct cfs_msg *m, struct cfs_record_dep *deps, uint32_t
 	return 0;
 }
 
-static CFS_AWAITS int serve_zero(struct cfs_data *d, struct cfs_shard_request *rq)
-{
-	const struct cfs_msg *m = rq->msg;
-	const struct cfs_chunk *c;
-	struct cfs_items it;
-	uint32_t off = (uint32_t)m->off, len = (uint32_t)m->len, first, count;
-	int64_t before, after;
-	int rc;
-
-	if (m->len == 0 || m->len > CFS_CHUNK_BYTES || m->off > CFS_CHUNK_BYTES - m->len)
-		return -EINVAL;
-	rc = cfs_shard_reserve(d->shard, CFS_DATA_FIXED_BYTES, true);
-	if (rc < 0)
-		return rc;
-	rc = cfs_data_cut_check(d, rq);
-	if (rc == 0) {
-		c = cfs_chunk_find(&d->table, m->ino, m->chunk);
-		first = off / CFS_BLOCK_BYTES;
-		count = (off + len - 1) / CFS_BLOCK_BYTES - first + 1;
-		before = cfs_chunk_present(c, first, count);
-		after = cfs_chunk_present_after_zero(c, off, len);
-		cfs_msg_set(&rq->reply, blocks, (after - before) * (CFS_BLOCK_BYTES / 512));
-		if (c) { /* nothing there: nothing to say, and nothing to keep */
-			cfs_shard_items(d->shard, &it);
-			cfs_data_add_zero(&it, m->ino, m->chunk, off, len);
-			cfs_shard_commit(d->shard, &it, NULL, 0, rq);
-		}
-	}
-	cfs_shard_unreserve(d->shard, CFS_DATA_FIXED_BYTES, true);
-	return rc;
-}
-
 /* By how much st_blocks shrinks when the file ends at @size. */
 static int64_t trim_blocks(const struct cfs_data *d, uint64_t ino, uint64_t size)
 {
@@ -326,8 +293,8 @@ static int64_t trim_blocks(const struct cfs_data *d, uint64_t ino, uint64_t size
 	uint64_t first = size / CFS_CHUNK_BYTES, at = first;
 	int64_t gone = 0;
 
-	while (f && at <= UINT32_MAX) {
-		const struct cfs_chunk *c = cfs_chunk_from(f, (uint32_t)at);
+	while (f) {
+		const struct cfs_chunk *c = cfs_chunk_from(f, at);
 		uint32_t off, block, count;
 
 		if (!c)
@@ -337,7 +304,7 @@ static int64_t trim_blocks(const struct cfs_data *d, uint64_t ino, uint64_t size
 		count = CFS_CHUNK_BLOCKS - block;
 		gone += cfs_chunk_present(c, block, count);
 		gone -= cfs_chunk_present_after_zero(c, off, CFS_CHUNK_BYTES - off);
-		at = (uint64_t)c->chunk + 1;
+		at = c->chunk + 1;
 	}
 	return -gone * (CFS_BLOCK_BYTES / 512);
 }
@@ -410,28 +377,6 @@ static void chunks_drop(void *part, uint64_t ino, struct cfs_items *it)
 		cfs_data_add_drop(it, ino);
 }
 
-static int serve_seek(struct cfs_data *d, struct cfs_shard_request *rq)
-{
-	const struct cfs_msg *m = rq->msg;
-	const struct cfs_chunk *c;
-	uint32_t block;
-	int rc = cfs_data_cut_check(d, rq);
-
-	if (rc < 0)
-		return rc;
-	if (m->off >= CFS_CHUNK_BYTES || (m->whence != SEEK_DATA && m->whence != SEEK_HOLE))
-		return -EINVAL;
-	c = cfs_chunk_find(&d->table, m->ino, m->chunk);
-	block = (uint32_t)m->off / CFS_BLOCK_BYTES;
-	while (block < CFS_CHUNK_BLOCKS &&
-	       (cfs_chunk_present(c, block, 1) == 1) != (m->whence == SEEK_DATA))
-		block++;
-	if (block == CFS_CHUNK_BLOCKS && m->whence == SEEK_DATA)
-		return -ENXIO;
-	cfs_msg_set(&rq->reply, off, CFS_MAX(m->off, (uint64_t)block * CFS_BLOCK_BYTES));
-	return 0;
-}
-
 static CFS_AWAITS int data_serve(void *part, struct cfs_shard_request *rq)
 {
 	struct cfs_data *d = part;
@@ -442,13 +387,13 @@ static CFS_AWAITS int data_serve(void *part, struct cfs_shard_request *rq)
 	case CFS_OP_CHUNK_WRITE:
 		return cfs_data_serve_write(d, rq);
 	case CFS_OP_CHUNK_ZERO:
-		return serve_zero(d, rq);
+		return cfs_data_serve_zero(d, rq);
 	case CFS_OP_CHUNK_TRIM:
 		return serve_trim(d, rq);
 	case CFS_OP_CHUNK_DROP:
 		return serve_drop(d, rq);
 	case CFS_OP_CHUNK_SEEK:
-		return serve_seek(d, rq);
+		return cfs_data_serve_seek(d, rq);
 	default:
 		return -EOPNOTSUPP;
 	}
@@ -633,7 +578,7 @@ static void walk_file(void *ctx, const struct cfs_file_chunks *f)
 	uint64_t at = 0;
 	const struct cfs_chunk *c;
 
-	while (at <= UINT32_MAX && (c = cfs_chunk_from(f, (uint32_t)at))) {
+	while ((c = cfs_chunk_from(f, at))) {
 		for (uint32_t i = 0; i < c->extent_count; i++) {
 			const struct cfs_extent *e = &c->extents[i];
 			struct cfs_data_fact fact = {
@@ -648,7 +593,7 @@ static void walk_file(void *ctx, const struct cfs_file_chunks *f)
 
 			w->fn(w->ctx, &fact);
 		}
-		at = (uint64_t)c->chunk + 1;
+		at = c->chunk + 1;
 	}
 }
 

@@ -148,8 +148,8 @@ CFS_AWAITS int cfs_data_write_begin(void *part, struct cfs_chunk_write *w)
 	struct write_state sizes = { 0 }, *s;
 	int rc;
 
-	if (w->len_bytes == 0 || w->len_bytes > CFS_CHUNK_BYTES ||
-	    w->off_bytes > CFS_CHUNK_BYTES - w->len_bytes)
+	if (w->chunk >= CFS_FILE_CHUNKS_MAX || w->len_bytes == 0 ||
+	    w->len_bytes > CFS_CHUNK_BYTES || w->off_bytes > CFS_CHUNK_BYTES - w->len_bytes)
 		return -EINVAL;
 	if (cfs_chunk_cut(&d->table, w->ino) > w->cut)
 		return -CFS_EOLD_CUT;

@@ -1,5 +1,5 @@
 /*
- * Writes, truncates, allocation and sync of regular files, at the shard of the inode.
+ * Writes, truncates and sync of regular files, at the shard of the inode.
  *
  * A write within chunk 0 is one record: data, size, times. What reaches further goes to the chunks
  * first, then one record moves size and times; it rests on theirs. Whatever grows the file holds
@@ -23,31 +23,12 @@
 #include "proto/place.h"
 
 #define TRIES_MAX 64u
-#define FALLOC_KEEP_SIZE 0x01u /* linux/falloc.h */
-#define FALLOC_PUNCH_HOLE 0x02u
-#define FALLOC_ZERO_RANGE 0x10u
-#define FALLOC_UNSHARE_RANGE 0x40u
-/* Chunks are numbered in 32 bits. */
-#define SIZE_MAX_BYTES ((uint64_t)CFS_CHUNK_BYTES << 32)
-#define ZERO_FIBERS 8u
 #define PIECE_INLINE_BYTES (CFS_INLINE_BYTES_MAX - CFS_BLOCK_BYTES)
 #define NOSPC_SLEEP_NS (50ull * 1000 * 1000)
 #define NOSPC_TRIES 60u
 #define PIECES_MAX 2u /* chunks that one write touches */
 
 _Static_assert(CFS_IO_BYTES_MAX <= CFS_CHUNK_BYTES, "a write touches two chunks at most");
-
-static uint64_t chunks_of(uint64_t size)
-{
-	return (size + CFS_CHUNK_BYTES - 1) / CFS_CHUNK_BYTES;
-}
-
-static void set_times(const struct cfs_meta *m, struct cfs_attr_set *set)
-{
-	set->attr.mtime = (int64_t)cfs_meta_now(m);
-	set->attr.ctime = set->attr.mtime;
-	set->mask |= CFS_A_MTIME | CFS_A_CTIME;
-}
 
 /* --- a write --- */
 
@@ -97,8 +78,8 @@ static CFS_AWAITS int payload_get(struct cfs_shard_request *rq, uint64_t off, st
 struct piece {
 	struct cfs_meta *m;
 	const struct cfs_file *f;
-	uint64_t ino, cut;
-	uint32_t chunk, shard, off, len;
+	uint64_t ino, cut, chunk;
+	uint32_t shard, off, len;
 	const uint8_t *data, *crcs;
 	int64_t blocks;
 	struct cfs_record_dep dep; /* its record; epoch 0: none */
@@ -218,7 +199,7 @@ static void write_split(struct write *w)
 	w->piece_count = 0;
 	w->home = (struct cfs_chunk_write){ .ino = i->attr.ino, .cut = i->attr.cut };
 	while (off < w->end) {
-		uint32_t chunk = (uint32_t)(off / CFS_CHUNK_BYTES);
+		uint64_t chunk = off / CFS_CHUNK_BYTES;
 		uint32_t in = (uint32_t)(off % CFS_CHUNK_BYTES);
 		uint32_t len = (uint32_t)CFS_MIN((uint64_t)CFS_CHUNK_BYTES - in, w->end - off);
 
@@ -286,7 +267,7 @@ static int write_commit(struct write *w)
 		if (w->end > CFS_CHUNK_BYTES)
 			dep_count = cfs_file_grow_deps(m, w->u.f, deps, dep_count);
 	}
-	set_times(m, &set);
+	cfs_file_set_times(m, &set);
 	if (w->rq->msg->flags & CFS_F_KILLPRIV)
 		cfs_meta_kill_priv(i, &set, &it);
 	cfs_meta_add_set(&it, i->attr.ino, &set);
@@ -358,7 +339,7 @@ static CFS_AWAITS int write_place(struct write *w)
 	int rc;
 
 	w->off = msg->flags & CFS_F_APPEND ? i->attr.size : msg->off;
-	if (w->off > SIZE_MAX_BYTES || msg->len > SIZE_MAX_BYTES - w->off)
+	if (w->off > CFS_FILE_BYTES_MAX || msg->len > CFS_FILE_BYTES_MAX - w->off)
 		return -EFBIG;
 	w->end = w->off + msg->len;
 	if (w->end <= CFS_CHUNK_BYTES)
@@ -413,7 +394,7 @@ static CFS_AWAITS int write_once(struct write *w)
 }
 
 /* Files that were removed give their space back within moments: worth waiting for. */
-static CFS_AWAITS int wait_for_space(struct cfs_meta *m, uint32_t *tries)
+CFS_AWAITS int cfs_file_wait_for_space(struct cfs_meta *m, uint32_t *tries)
 {
 	if (m->shard->env->drops_pending == 0 || ++*tries > NOSPC_TRIES)
 		return -ENOSPC;
@@ -433,7 +414,7 @@ static CFS_AWAITS int serve_write(struct cfs_meta *m, struct cfs_shard_request *
 		cfs_buf_put(w.payload.buf);
 		w.payload = (struct payload){ 0 };
 		rc = write_once(&w);
-		if (rc == -ENOSPC && wait_for_space(m, &waits) == 0) {
+		if (rc == -ENOSPC && cfs_file_wait_for_space(m, &waits) == 0) {
 			rc = -EAGAIN;
 			k = 0;
 		}
@@ -464,7 +445,7 @@ static CFS_AWAITS int serve_wrote(struct cfs_meta *m, struct cfs_shard_request *
 		rc = -EINVAL;
 	if (rc == 0) {
 		cfs_shard_items(m->shard, &it);
-		set_times(m, &set);
+		cfs_file_set_times(m, &set);
 		if (cfs_msg_is_set(msg, blocks) && msg->blocks) {
 			set.mask |= CFS_A_BLOCKS;
 			set.attr.blocks = cfs_file_blocks(i, msg->blocks);
@@ -492,14 +473,12 @@ struct truncate {
 	bool kills_priv;
 };
 
-#define TRUNCATE_BYTES (2 * CFS_FILE_SET_BYTES + 3 * CFS_FILE_ITEM_BYTES + CFS_CHUNK_ITEM_BYTES)
-
 /* The record of it. *@is_remote: trims of other shards are next. */
 static void truncate_commit(struct truncate *t, bool *is_remote)
 {
 	struct cfs_meta *m = t->m;
 	struct cfs_inode *i = t->u.i;
-	uint64_t old = i->attr.size, top = t->u.f->is_clean ? chunks_of(old) : t->u.f->top;
+	uint64_t old = i->attr.size, top = t->u.f->is_clean ? cfs_file_chunks_of(old) : t->u.f->top;
 	struct cfs_attr_set set = *t->more;
 	struct cfs_record_dep deps[CFS_RECORD_DEPS_MAX];
 	struct cfs_trim_plan plan = { 0 };
@@ -515,8 +494,8 @@ static void truncate_commit(struct truncate *t, bool *is_remote)
 		set.attr.cut = cfs_file_next_cut(m, i);
 	}
 	if (t->size < old)
-		cfs_file_trim_items(m, &t->u, t->size, CFS_MAX(top, chunks_of(old)), set.attr.cut,
-				    &it, &plan);
+		cfs_file_trim_items(m, &t->u, t->size, CFS_MAX(top, cfs_file_chunks_of(old)),
+				    set.attr.cut, &it, &plan);
 	if (t->size == 0) {
 		set.mask |= CFS_A_BLOCKS;
 		set.attr.blocks = 0;
@@ -527,10 +506,11 @@ static void truncate_commit(struct truncate *t, bool *is_remote)
 	if (t->size > old && t->size > CFS_CHUNK_BYTES) {
 		dep_count = cfs_file_grow_deps(m, t->u.f, deps, 0);
 		/* Clients may write anywhere inside of the size by themselves. */
-		if (chunks_of(t->size) > t->u.f->top)
-			cfs_file_add_item(&it, CFS_FILE_TOP,
-					  &(struct cfs_file_change){ .ino = i->attr.ino,
-								     .top = chunks_of(t->size) });
+		if (cfs_file_chunks_of(t->size) > t->u.f->top)
+			cfs_file_add_item(
+				&it, CFS_FILE_TOP,
+				&(struct cfs_file_change){ .ino = i->attr.ino,
+							   .top = cfs_file_chunks_of(t->size) });
 	}
 	if (!(set.mask & CFS_A_MTIME) || !(set.mask & CFS_A_CTIME)) {
 		int64_t now = (int64_t)cfs_meta_now(m);
@@ -568,14 +548,15 @@ static CFS_AWAITS int truncate_locked(struct truncate *t)
 	else
 		rc = 0;
 	if (rc == 0)
-		rc = cfs_meta_begin(m, i->attr.ino, 0, TRUNCATE_BYTES, t->size <= i->attr.size);
+		rc = cfs_meta_begin(m, i->attr.ino, 0, CFS_FILE_TRUNCATE_BYTES,
+				    t->size <= i->attr.size);
 	if (rc < 0)
 		return rc;
 	is_less = t->size < i->attr.size; /* a write of chunk 0 needs no lock, but moves no size */
 	rc = i->is_gone ? -ESTALE : 0;
 	if (rc == 0)
 		truncate_commit(t, &is_remote);
-	cfs_meta_end(m, TRUNCATE_BYTES, is_less || t->size == i->attr.size);
+	cfs_meta_end(m, CFS_FILE_TRUNCATE_BYTES, is_less || t->size == i->attr.size);
 	if (rc == 0 && is_remote) {
 		rc = cfs_file_trim_finish(m, &t->u);
 		if (rc == 0)
@@ -597,7 +578,7 @@ CFS_AWAITS int cfs_file_truncate(struct cfs_meta *m, struct cfs_shard_request *r
 	};
 	int rc;
 
-	if (size > SIZE_MAX_BYTES)
+	if (size > CFS_FILE_BYTES_MAX)
 		return -EFBIG;
 	rc = cfs_meta_settle(m, ino);
 	if (rc == 0)
@@ -610,195 +591,6 @@ CFS_AWAITS int cfs_file_truncate(struct cfs_meta *m, struct cfs_shard_request *r
 		cfs_lock_release(&t.u.f->lock);
 	}
 	cfs_file_unuse(m, &t.u);
-	return rc;
-}
-
-/* --- allocation --- */
-
-/* Zeroing a range of chunks, several fibers at it. */
-struct zero {
-	struct cfs_meta *m;
-	uint64_t ino, seed, cut, off, end, next; /* chunk numbers; bytes: off, end */
-	int64_t blocks;
-	struct cfs_record_dep deps[CFS_RECORD_DEPS_MAX];
-	uint32_t dep_count;
-	int rc;
-};
-
-static void zero_dep(struct zero *z, const struct cfs_record_dep *dep)
-{
-	for (uint32_t k = 0; k < z->dep_count; k++) {
-		if (z->deps[k].shard == dep->shard) {
-			z->deps[k].index = CFS_MAX(z->deps[k].index, dep->index);
-			return;
-		}
-	}
-	/* Times and blocks may do without; no size rests on it. */
-	if (z->dep_count < CFS_RECORD_DEPS_MAX - CFS_FILE_TRIM_DEPS_MAX)
-		z->deps[z->dep_count++] = *dep;
-}
-
-static CFS_AWAITS int zero_chunk(struct zero *z, uint64_t chunk)
-{
-	uint64_t base = chunk * CFS_CHUNK_BYTES;
-	uint64_t from = CFS_MAX(z->off, base), to = CFS_MIN(z->end, base + CFS_CHUNK_BYTES);
-	uint32_t shard = cfs_chunk_shard(z->ino, z->seed, (uint32_t)chunk,
-					 z->m->shard->env->shards);
-	struct cfs_msg req = { .kind = CFS_MSG_REQUEST, .op = CFS_OP_CHUNK_ZERO };
-	struct cfs_net_reply reply;
-	int rc;
-
-	cfs_msg_set(&req, ino, z->ino);
-	cfs_msg_set(&req, chunk, (uint32_t)chunk);
-	cfs_msg_set(&req, off, from - base);
-	cfs_msg_set(&req, len, to - from);
-	cfs_msg_set(&req, cut, z->cut);
-	rc = cfs_meta_call(z->m, shard, &req, &reply);
-	if (rc < 0)
-		return rc;
-	if (cfs_msg_is_set(&reply.msg, blocks))
-		z->blocks += reply.msg.blocks;
-	if (cfs_msg_is_set(&reply.msg, index) && shard != z->m->shard->id)
-		zero_dep(z, &(struct cfs_record_dep){ .shard = shard,
-						      .epoch = reply.msg.epoch,
-						      .index = reply.msg.index });
-	cfs_net_reply_fini(&reply);
-	return 0;
-}
-
-/* CFS_FIBER_ENTRY */
-static CFS_AWAITS void zero_run(void *arg)
-{
-	struct zero *z = arg;
-
-	while (z->rc == 0 && z->next * CFS_CHUNK_BYTES < z->end) {
-		int rc = zero_chunk(z, z->next++);
-
-		if (rc < 0 && z->rc == 0)
-			z->rc = rc;
-	}
-}
-
-static CFS_AWAITS int zero_range(struct zero *z)
-{
-	struct cfs_group g;
-
-	if (z->off >= z->end)
-		return 0;
-	z->next = z->off / CFS_CHUNK_BYTES;
-	cfs_group_init(&g);
-	for (uint64_t k = 1; k < CFS_MIN(chunks_of(z->end) - z->next, (uint64_t)ZERO_FIBERS); k++)
-		if (cfs_group_start(&g, zero_run, z) < 0)
-			break;
-	zero_run(z);
-	if (z->rc == -ECANCELED)
-		cfs_group_cancel(&g);
-	cfs_group_join(&g);
-	return z->rc;
-}
-
-static int fallocate_check(const struct cfs_msg *msg, bool *is_zero, bool *keeps_size)
-{
-	uint32_t mode = msg->mode & ~FALLOC_UNSHARE_RANGE; /* nothing is shared yet */
-
-	*keeps_size = mode & FALLOC_KEEP_SIZE;
-	*is_zero = mode & (FALLOC_PUNCH_HOLE | FALLOC_ZERO_RANGE);
-	if (mode & ~(FALLOC_KEEP_SIZE | FALLOC_PUNCH_HOLE | FALLOC_ZERO_RANGE))
-		return -EOPNOTSUPP;
-	if ((mode & FALLOC_PUNCH_HOLE) && (!*keeps_size || (mode & FALLOC_ZERO_RANGE)))
-		return -EOPNOTSUPP;
-	if (msg->len == 0)
-		return -EINVAL;
-	if (msg->off > SIZE_MAX_BYTES || msg->len > SIZE_MAX_BYTES - msg->off)
-		return -EFBIG;
-	return 0;
-}
-
-/* Blocks cannot be set aside in a log that is never written in place: allocation just moves the
- * size. */
-static CFS_AWAITS int fallocate_locked(struct cfs_meta *m, struct cfs_shard_request *rq,
-				       struct cfs_file_use *u, bool is_zero, bool keeps_size)
-{
-	const struct cfs_msg *msg = rq->msg;
-	struct cfs_inode *i = u->i;
-	uint64_t end = msg->off + msg->len;
-	bool grows = !keeps_size && end > i->attr.size;
-	struct zero z = {
-		.m = m,
-		.ino = i->attr.ino,
-		.seed = i->attr.seed,
-		.cut = i->attr.cut,
-		.off = msg->off,
-		.end = is_zero ? CFS_MIN(end, i->attr.size) : 0,
-	};
-	struct cfs_attr_set set = { 0 };
-	struct cfs_attr after;
-	struct cfs_items it;
-	int rc = 0, zero_rc;
-
-	if (i->is_gone)
-		return -ESTALE;
-	if (grows && end > CFS_CHUNK_BYTES)
-		rc = cfs_file_grow_prepare(m, u);
-	if (rc < 0)
-		return rc;
-	z.cut = i->attr.cut;
-	zero_rc = zero_range(&z);
-	rc = cfs_meta_begin(m, i->attr.ino, 0, TRUNCATE_BYTES, !grows);
-	if (rc < 0)
-		return rc;
-	rc = i->is_gone ? -ESTALE : 0;
-	if (rc == 0) {
-		cfs_shard_items(m->shard, &it);
-		set_times(m, &set);
-		if (z.blocks) {
-			set.mask |= CFS_A_BLOCKS;
-			set.attr.blocks = cfs_file_blocks(i, z.blocks);
-		}
-		if (grows && zero_rc == 0) {
-			set.mask |= CFS_A_SIZE | CFS_A_CUT;
-			set.attr.size = end;
-			set.attr.cut = cfs_file_next_cut(m, i);
-			if (end > CFS_CHUNK_BYTES) {
-				z.dep_count = cfs_file_grow_deps(m, u->f, z.deps, z.dep_count);
-				if (chunks_of(end) > u->f->top)
-					cfs_file_add_item(
-						&it, CFS_FILE_TOP,
-						&(struct cfs_file_change){ .ino = i->attr.ino,
-									   .top = chunks_of(end) });
-			}
-		}
-		cfs_meta_add_set(&it, i->attr.ino, &set);
-		after = i->attr;
-		cfs_attr_merge(&after, &set.attr, set.mask);
-		cfs_meta_reply_attr(rq, &after);
-		/* What was zeroed of a range that failed is told of, but not answered. */
-		cfs_shard_commit(m->shard, &it, z.deps, z.dep_count, zero_rc == 0 ? rq : NULL);
-	}
-	cfs_meta_end(m, TRUNCATE_BYTES, !grows);
-	if (zero_rc < 0)
-		rq->reply.has = 0;
-	return rc < 0 ? rc : zero_rc;
-}
-
-static CFS_AWAITS int serve_fallocate(struct cfs_meta *m, struct cfs_shard_request *rq)
-{
-	struct cfs_file_use u;
-	bool is_zero, keeps_size;
-	int rc = fallocate_check(rq->msg, &is_zero, &keeps_size);
-
-	if (rc == 0)
-		rc = cfs_meta_settle(m, rq->msg->ino);
-	if (rc == 0)
-		rc = cfs_file_use(m, rq->msg->ino, &u);
-	if (rc < 0)
-		return rc;
-	rc = cfs_lock_take(&u.f->lock);
-	if (rc == 0) {
-		rc = fallocate_locked(m, rq, &u, is_zero, keeps_size);
-		cfs_lock_release(&u.f->lock);
-	}
-	cfs_file_unuse(m, &u);
 	return rc;
 }
 
@@ -825,7 +617,7 @@ CFS_AWAITS int cfs_file_serve(struct cfs_meta *m, struct cfs_shard_request *rq)
 	case CFS_OP_WROTE:
 		return serve_wrote(m, rq);
 	case CFS_OP_FALLOCATE:
-		return serve_fallocate(m, rq);
+		return cfs_file_fallocate(m, rq);
 	case CFS_OP_FSYNC:
 		return serve_fsync(m, rq);
 	default:

@@ -98,11 +98,36 @@ static inline uint64_t cfs_file_blocks(const struct cfs_inode *i, int64_t change
 	return blocks > 0 ? (uint64_t)blocks : 0;
 }
 
+static inline uint64_t cfs_file_chunks_of(uint64_t size_bytes)
+{
+	return (size_bytes + CFS_CHUNK_BYTES - 1) / CFS_CHUNK_BYTES;
+}
+
+/* mtime and ctime are now. */
+static inline void cfs_file_set_times(const struct cfs_meta *m, struct cfs_attr_set *set)
+{
+	set->attr.mtime = (int64_t)cfs_meta_now(m);
+	set->attr.ctime = set->attr.mtime;
+	set->mask |= CFS_A_MTIME | CFS_A_CTIME;
+}
+
 static inline const struct cfs_chunk_ops *cfs_file_chunks(const struct cfs_meta *m, void **part)
 {
 	*part = m->shard->part[1];
 	return m->shard->ops[1]->chunks;
 }
+
+/* file.c */
+
+/* Room for the record of a truncate or an allocation. */
+#define CFS_FILE_TRUNCATE_BYTES \
+	(2 * CFS_FILE_SET_BYTES + 3 * CFS_FILE_ITEM_BYTES + CFS_CHUNK_ITEM_BYTES)
+/* Files that were removed give their space back within moments: waits for some, @tries counts how
+ * often. 0: try again; -ENOSPC; -ECANCELED. */
+CFS_AWAITS int cfs_file_wait_for_space(struct cfs_meta *m, uint32_t *tries);
+
+/* file_alloc.c: serves FALLOCATE. */
+CFS_AWAITS int cfs_file_fallocate(struct cfs_meta *m, struct cfs_shard_request *rq);
 
 /* file_trim.c */
 

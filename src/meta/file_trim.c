@@ -25,6 +25,7 @@
 
 #define CALLS_MAX 16u /* to shards at a time, for one file */
 #define TOP_STEP_MAX 4096u
+#define EVERYWHERE 8ull /* chunks a shard, from which on a file is taken to be in all of them */
 
 /* --- sets of shards --- */
 
@@ -38,14 +39,14 @@ int cfs_shard_set_init(struct cfs_shard_set *s, const struct cfs_meta *m, uint64
 	if (!s->bits)
 		return -ENOMEM;
 	/* A file of many chunks is everywhere. */
-	if (end > first && end - first >= 8ull * shards) {
+	if (end > first && end - first >= EVERYWHERE * shards) {
 		for (uint32_t k = 0; k < shards; k++)
 			s->bits[k / 64] |= CFS_BIT(k % 64);
 		s->count = shards;
 		return 0;
 	}
 	for (uint64_t c = first; c < end; c++) {
-		uint32_t k = cfs_chunk_shard(ino, seed, (uint32_t)c, shards);
+		uint32_t k = cfs_chunk_shard(ino, seed, c, shards);
 
 		if (cfs_shard_set_has(s, k))
 			continue;
@@ -327,8 +328,13 @@ void cfs_file_trim_items(struct cfs_meta *m, struct cfs_file_use *u, uint64_t si
 	bool is_home = false, is_remote = false;
 
 	*out = (struct cfs_trim_plan){ 0 };
+	if (top > first && top - first >= EVERYWHERE * shards) {
+		is_home = true;
+		is_remote = shards > 1;
+		first = top;
+	}
 	for (uint64_t c = first; c < top && !(is_home && is_remote); c++) {
-		bool here = cfs_chunk_shard(i->attr.ino, i->attr.seed, (uint32_t)c, shards) == home;
+		bool here = cfs_chunk_shard(i->attr.ino, i->attr.seed, c, shards) == home;
 
 		is_home |= here;
 		is_remote |= !here;
@@ -413,6 +419,7 @@ CFS_AWAITS int cfs_file_top_raise(struct cfs_meta *m, struct cfs_file_use *u, ui
 	if (!u->i->is_gone) {
 		/* Ahead, so that a file that grows chunk by chunk seldom comes here. */
 		c.top = chunk + 1 + CFS_MIN(CFS_MAX(chunk, 3ull), (uint64_t)TOP_STEP_MAX);
+		c.top = CFS_MIN(c.top, CFS_FILE_CHUNKS_MAX);
 		cfs_shard_items(m->shard, &it);
 		cfs_file_add_item(&it, CFS_FILE_TOP, &c);
 		cfs_shard_commit(m->shard, &it, NULL, 0, NULL);

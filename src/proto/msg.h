@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CFS_PROTO_VERSION 1
+#define CFS_PROTO_VERSION 2
 #define CFS_NAME_BYTES_MAX 255u
 #define CFS_PATH_BYTES_MAX 4095u
 #define CFS_XATTR_BYTES_MAX (64u * 1024)
@@ -49,7 +49,7 @@
 	F(gid, 20, u32) \
 	F(flags, 21, u32) /* CFS_F_ bits */ \
 	F(rdev, 22, u32)  /* makedev() of the kernel's 32-bit encoding */ \
-	F(chunk, 23, u32) \
+	/* 23 was a chunk's number in 32 bits, until version 2 */ \
 	F(count, 24, u32) \
 	F(umask, 25, u32) \
 	F(whence, 26, u32) \
@@ -68,7 +68,8 @@
 	F(bulk_len, 39, u64) \
 	F(session, 40, u64) \
 	F(parent, 41, u64) \
-	F(attr2, 42, bytes) /* of a second inode: the parent after a change */
+	F(attr2, 42, bytes) /* of a second inode: the parent after a change */ \
+	F(chunk, 43, u64)   /* number of a chunk of a file */
 
 enum cfs_field {
 #define F(name, number, type) CFS_FIELD_##name = number,
@@ -127,7 +128,8 @@ enum cfs_field {
 	  CFS_H(off) | CFS_H(len) | CFS_H(size) | CFS_H(cut) | CFS_H(mtime), 1) \
 	O(WROTE, 34, CFS_H(ino) | CFS_H(off) | CFS_H(len), \
 	  CFS_H(flags) | CFS_H(blocks) | CFS_H(deps), CFS_H(size) | CFS_H(cut) | CFS_H(mtime), 1) \
-	O(FALLOCATE, 35, CFS_H(ino) | CFS_H(off) | CFS_H(len) | CFS_H(mode), 0, CFS_H(attr), 1) \
+	O(FALLOCATE, 35, CFS_H(ino) | CFS_H(off) | CFS_H(len) | CFS_H(mode), CFS_H(flags), \
+	  CFS_H(attr), 1) \
 	O(FSYNC, 36, CFS_H(ino), CFS_H(flags), 0, 0) \
 	/* chunks: by the shard that holds them */ \
 	O(CHUNK_READ, 48, CFS_H(ino) | CFS_H(chunk) | CFS_H(off) | CFS_H(len) | CFS_H(cut), \
@@ -135,11 +137,12 @@ enum cfs_field {
 	O(CHUNK_WRITE, 49, CFS_H(ino) | CFS_H(chunk) | CFS_H(off) | CFS_H(len) | CFS_H(cut), \
 	  CFS_H(data) | CFS_H(crcs) | CFS_H_BULK | CFS_H(flags) | CFS_H(deps), \
 	  CFS_H(len) | CFS_H(blocks) | CFS_H(cut), 1) \
-	O(CHUNK_ZERO, 50, CFS_H(ino) | CFS_H(chunk) | CFS_H(off) | CFS_H(len) | CFS_H(cut), 0, \
+	O(CHUNK_ZERO, 50, CFS_H(ino) | CFS_H(off) | CFS_H(len) | CFS_H(cut), 0, \
 	  CFS_H(blocks) | CFS_H(cut), 1) \
 	O(CHUNK_TRIM, 51, CFS_H(ino) | CFS_H(size) | CFS_H(cut), CFS_H(deps), CFS_H(blocks), 1) \
 	O(CHUNK_DROP, 52, CFS_H(ino), CFS_H(deps), 0, 1) \
-	O(CHUNK_SEEK, 53, CFS_H(ino) | CFS_H(chunk) | CFS_H(off) | CFS_H(whence) | CFS_H(cut), 0, \
+	O(CHUNK_SEEK, 53, \
+	  CFS_H(ino) | CFS_H(off) | CFS_H(len) | CFS_H(whence) | CFS_H(cut) | CFS_H(seed), 0, \
 	  CFS_H(off) | CFS_H(cut), 0) \
 	/* between shards */ \
 	O(TX_PREPARE, 64, CFS_H_TX | CFS_H(items), CFS_H(flags) | CFS_H(session), \
@@ -176,7 +179,7 @@ enum cfs_op {
 #define CFS_F_NOREPLACE 0x8u /* RENAME */
 #define CFS_F_EXCHANGE 0x10u /* RENAME */
 #define CFS_F_PLUS 0x20u     /* READDIR: with attributes */
-#define CFS_F_KILLPRIV 0x40u /* WRITE, WROTE: drop set-uid and set-gid */
+#define CFS_F_KILLPRIV 0x40u /* WRITE, WROTE, FALLOCATE: drop set-uid and set-gid */
 #define CFS_F_XATTR_CREATE 0x80u
 #define CFS_F_XATTR_REPLACE 0x100u
 #define CFS_F_DATASYNC 0x200u /* FSYNC */

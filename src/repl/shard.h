@@ -48,6 +48,8 @@ struct cfs_shard_env {
 	/* Flushes what every store of the node holds now (all shards that records may rest on). 0;
 	 * -EIO. */
 	CFS_AWAITS int (*sync_all)(void *ctx);
+	/* What the node's stores could still take; NULL: nobody knows. */
+	CFS_AWAITS uint64_t (*free_bytes)(void *ctx);
 	/* Hybrid time: later than every time seen, at most 1 s ahead of the wall clock. */
 	uint64_t (*hlc_now)(void *ctx);
 	/* The stable tick, as in store.h. */
@@ -78,8 +80,8 @@ struct cfs_shard_request {
  * after begin() returned 0.
  */
 struct cfs_chunk_write {
-	uint64_t ino, cut; /* as CHUNK_WRITE says them */
-	uint32_t chunk, off_bytes, len_bytes;
+	uint64_t ino, cut, chunk; /* as CHUNK_WRITE says them */
+	uint32_t off_bytes, len_bytes;
 	const uint8_t *data; /* borrowed until end() */
 	const uint8_t *crcs; /* cfs_le32 of each whole block, checked; NULL: computed */
 	uint32_t crc_count;

@@ -58,9 +58,9 @@ struct fsck {
 };
 
 struct data_job {
-	uint64_t ino;
+	uint64_t ino, chunk;
 	cfs_addr_t addr;
-	uint32_t chunk, block, blocks;
+	uint32_t block, blocks;
 	uint32_t store;
 	const uint32_t *crcs;
 };
@@ -420,9 +420,9 @@ static void bad_data(struct fsck *f, const struct data_job *j, uint32_t from, ui
 
 	path_of(f, j->ino, path, sizeof(path));
 	finding(f, "%s: bytes %llu to %llu: %s", path,
-		(unsigned long long)((uint64_t)j->chunk * CFS_CHUNK_BYTES +
+		(unsigned long long)(j->chunk * CFS_CHUNK_BYTES +
 				     (uint64_t)(j->block + from) * CFS_BLOCK_BYTES),
-		(unsigned long long)((uint64_t)j->chunk * CFS_CHUNK_BYTES +
+		(unsigned long long)(j->chunk * CFS_CHUNK_BYTES +
 				     (uint64_t)(j->block + from + blocks) * CFS_BLOCK_BYTES - 1),
 		cfs_err_text(rc));
 }

@@ -98,6 +98,11 @@ static CFS_AWAITS int env_sync_all(void *ctx)
 	return cfs_node_sync_all(((struct node_core *)ctx)->node);
 }
 
+static CFS_AWAITS uint64_t env_free_bytes(void *ctx)
+{
+	return cfs_node_free_bytes(((struct node_core *)ctx)->node);
+}
+
 void cfs_node_env_init(struct node_core *c)
 {
 	c->env = (struct cfs_shard_env){ .ctx = c,
@@ -106,6 +111,7 @@ void cfs_node_env_init(struct node_core *c)
 					 .net = c->local.net,
 					 .call = env_call,
 					 .sync_all = env_sync_all,
+					 .free_bytes = env_free_bytes,
 					 .hlc_now = env_hlc_now,
 					 .tick_now = env_tick_now,
 					 .tick_stable = env_tick_stable };

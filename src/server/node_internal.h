@@ -97,6 +97,9 @@ void cfs_node_session_heard(void *core, uint64_t id);
 CFS_AWAITS void cfs_node_sessions_run(void *core); /* fiber: ends sessions that fell silent */
 void cfs_node_sessions_fini(struct node_core *c);
 
+/* What all stores together could still take. */
+CFS_AWAITS uint64_t cfs_node_free_bytes(struct cfs_node *n);
+
 /* node_call.c: what shards ask of their node. */
 void cfs_node_env_init(struct node_core *c);
 CFS_AWAITS int cfs_node_sync_all(struct cfs_node *n);

@@ -200,6 +200,14 @@ static CFS_AWAITS void statfs_sum(struct cfs_node *n, struct cfs_statfs *out)
 	out->files = out->total_bytes / 1024;
 }
 
+CFS_AWAITS uint64_t cfs_node_free_bytes(struct cfs_node *n)
+{
+	struct cfs_statfs s;
+
+	statfs_sum(n, &s);
+	return s.avail_bytes;
+}
+
 /* --- STATUS --- */
 
 struct stats_job {

@@ -222,10 +222,10 @@ void cfs_store_place(struct cfs_store *s, const struct cfs_record *r);
 /* Space accounting, by the shard's tables as they change, at replay too, right behind the record. A
  * block may have several owners; it is live until all dropped it. @owner is opaque. */
 struct cfs_extent_owner {
-	uint32_t shard;
-	uint32_t chunk; /* of the file */
 	uint64_t ino;
+	uint64_t chunk; /* of the file */
 	uint32_t block; /* within the chunk */
+	uint32_t shard;
 };
 void cfs_store_extent_add(struct cfs_store *s, cfs_addr_t addr, uint32_t blocks,
 			  const struct cfs_extent_owner *owner);

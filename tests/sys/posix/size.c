@@ -1,4 +1,8 @@
 /* truncate(2), fallocate(2), SEEK_HOLE and SEEK_DATA, st_blocks. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
 #include "posix.h"
 
 #define MIB (1ll << 20)
@@ -222,6 +226,116 @@ static void blocks(void)
 	CHECK_EQ(posix_stat("f").st_blocks, 0);
 }
 
+/* The last page that a file can have begins here; its last byte does not exist. */
+#define LAST_PAGE (INT64_MAX - 4095)
+
+static int far_file(void)
+{
+	int fd = (int)OK(open("f", O_CREAT | O_RDWR, 0644));
+
+	if (ftruncate(fd, INT64_MAX) < 0 && errno == EFBIG)
+		posix_skip("files end sooner here");
+	CHECK_EQ(posix_stat("f").st_size, INT64_MAX);
+	CHECK_EQ(posix_stat("f").st_blocks, 0);
+	OK(ftruncate(fd, 0));
+	return fd;
+}
+
+static void far_ends(void)
+{
+	static uint8_t page[4096], back[4096];
+	int fd = far_file();
+
+	posix_pattern(page, sizeof(page), 0, 7);
+	posix_write_all(fd, page, 4095, LAST_PAGE);
+	posix_write_all(fd, page, 4096, LAST_PAGE - 8192);
+	posix_write_all(fd, page, 4096, 0);
+	CHECK_EQ(posix_stat("f").st_size, INT64_MAX);
+	posix_read_all(fd, back, 4095, LAST_PAGE);
+	CHECK(memcmp(page, back, 4095) == 0);
+	posix_read_all(fd, back, 4096, LAST_PAGE - 8192);
+	CHECK(memcmp(page, back, 4096) == 0);
+	CHECK(is_zero(fd, LAST_PAGE - 4096, 4096));
+	CHECK(is_zero(fd, 1ll << 62, 65536));
+	posix_write_all(fd, "x", 1, INT64_MAX - 1);
+	FAILS_EITHER(EINVAL, EOVERFLOW, pwrite(fd, "xy", 2, INT64_MAX - 1));
+	FAILS_EITHER(EFBIG, EINVAL, pwrite(fd, "y", 1, INT64_MAX));
+	CHECK_EQ(OK(lseek(fd, 4096, SEEK_DATA)), LAST_PAGE - 8192);
+	CHECK_EQ(OK(lseek(fd, 100, SEEK_HOLE)), 4096);
+	CHECK_EQ(OK(lseek(fd, LAST_PAGE - 8000, SEEK_HOLE)), LAST_PAGE - 4096);
+	CHECK_EQ(OK(lseek(fd, LAST_PAGE - 4096, SEEK_DATA)), LAST_PAGE);
+	CHECK_EQ(OK(lseek(fd, LAST_PAGE, SEEK_HOLE)), INT64_MAX);
+	CHECK_EQ(OK(lseek(fd, 0, SEEK_END)), INT64_MAX);
+	/* What is punched and cut in between is not looked at chunk by chunk. */
+	OK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096, LAST_PAGE - 4096));
+	CHECK(is_zero(fd, LAST_PAGE - 8192, 8192));
+	posix_read_all(fd, back, 1, LAST_PAGE);
+	CHECK_EQ(back[0], page[0]);
+	OK(ftruncate(fd, 100));
+	OK(ftruncate(fd, INT64_MAX));
+	CHECK(is_zero(fd, LAST_PAGE, 4095));
+	CHECK(is_zero(fd, 100, 3996));
+	FAILS(ENXIO, lseek(fd, 4096, SEEK_DATA));
+	OK(fallocate(fd, FALLOC_FL_ZERO_RANGE, 0, INT64_MAX));
+	CHECK_EQ(posix_stat("f").st_blocks, 0);
+	OK(unlink("f"));
+}
+
+static void far_allocate(void)
+{
+	int fd = far_file();
+
+	FAILS(ENOSPC, fallocate(fd, 0, 0, INT64_MAX));
+	FAILS(ENOSPC, fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, INT64_MAX));
+	CHECK_EQ(posix_stat("f").st_size, 0);
+	FAILS(EFBIG, fallocate(fd, 0, 1, INT64_MAX));
+	FAILS(EFBIG, fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, INT64_MAX, 1));
+	OK(fallocate(fd, FALLOC_FL_ZERO_RANGE, INT64_MAX - 10, 10));
+	CHECK_EQ(posix_stat("f").st_size, INT64_MAX);
+}
+
+static void far_map(void)
+{
+	off_t at = LAST_PAGE - 4096;
+	int fd = far_file(), direct;
+	uint8_t *p, *page;
+
+	CHECK(posix_memalign((void **)&page, 4096, 4096) == 0);
+	OK(ftruncate(fd, INT64_MAX));
+	direct = open("f", O_RDWR | O_DIRECT);
+	p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, at);
+	CHECK(p != MAP_FAILED);
+	CHECK_EQ(p[17], 0);
+	memcpy(p + 100, "mapped", 6);
+	OK(msync(p, 4096, MS_SYNC));
+	if (direct >= 0) {
+		CHECK_EQ(OK(pread(direct, page, 4096, at)), 4096);
+		CHECK(memcmp(page + 100, "mapped", 6) == 0);
+		memset(page, 'D', 4096);
+		CHECK_EQ(OK(pwrite(direct, page, 4096, at - 4096)), 4096);
+		CHECK(is_zero(fd, at - 8192, 4096));
+		CHECK(!is_zero(fd, at - 4096, 1));
+		OK(close(direct));
+	}
+	OK(munmap(p, 4096));
+	free(page);
+}
+
+static void suid_fallocate(void)
+{
+	int fd;
+
+	posix_make("f", "abc");
+	OK(chmod("f", 06777));
+	AS_USER(USER, USER)
+	{
+		fd = (int)OK(open("f", O_RDWR));
+		if (fallocate(fd, 0, 0, 100) < 0 && errno == EOPNOTSUPP)
+			posix_skip("no fallocate here");
+	}
+	CHECK_EQ(posix_stat("f").st_mode & 07777, 0777);
+}
+
 static void suid_cut(void)
 {
 	posix_make("f", "abc");
@@ -245,5 +359,9 @@ const struct posix_case size_cases[] = {
 	{ "size_zero_range", "fallocate(2): FALLOC_FL_ZERO_RANGE", zero_range },
 	{ "size_hole_data", "lseek(2): SEEK_HOLE, SEEK_DATA", hole_data },
 	{ "size_blocks", "stat(2): st_blocks is what is allocated", blocks },
+	{ "size_far", "a file of 2^63 - 1 bytes: both ends, holes, punching, cutting", far_ends },
+	{ "size_far_allocate", "fallocate(2): ENOSPC, EFBIG of huge ranges", far_allocate },
+	{ "size_far_map", "mmap(2), O_DIRECT at the far end", far_map },
+	{ "size_allocate_suid", "fallocate(2): clears set-user-ID for others", suid_fallocate },
 	{ 0 },
 };

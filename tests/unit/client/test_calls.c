@@ -248,6 +248,23 @@ static int serve_change(struct cfs_net_call *call, struct cfs_msg *reply, uint8_
 	}
 }
 
+/* Odd chunks are holes. */
+static int serve_seek(const struct cfs_msg *req, struct cfs_msg *reply)
+{
+	for (uint64_t at = req->off; at < req->off + req->len;
+	     at = cfs_round_down(at, CFS_CHUNK_BYTES) + CFS_CHUNK_BYTES) {
+		uint64_t chunk = at / CFS_CHUNK_BYTES;
+
+		if (cfs_chunk_shard(req->ino, req->seed, chunk, SHARDS) != req->shard ||
+		    chunk % 2 == (req->whence == SEEK_DATA ? 1 : 0))
+			continue;
+		cfs_msg_set(reply, off, at);
+		cfs_msg_set(reply, cut, srv.cut);
+		return 0;
+	}
+	return -ENXIO;
+}
+
 static int serve(struct cfs_net_call *call, struct cfs_msg *reply, uint8_t *buf)
 {
 	const struct cfs_msg *req = cfs_net_call_request(call);
@@ -268,12 +285,7 @@ static int serve(struct cfs_net_call *call, struct cfs_msg *reply, uint8_t *buf)
 	case CFS_OP_CHUNK_READ:
 		return serve_chunk_read(call, reply, buf);
 	case CFS_OP_CHUNK_SEEK:
-		/* Odd chunks are holes. */
-		if (req->chunk % 2 == (req->whence == SEEK_DATA ? 1 : 0))
-			return -ENXIO;
-		cfs_msg_set(reply, off, req->off);
-		cfs_msg_set(reply, cut, srv.cut);
-		return 0;
+		return serve_seek(req, reply);
 	default:
 		return serve_change(call, reply, buf);
 	}

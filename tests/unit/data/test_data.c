@@ -34,6 +34,7 @@ struct scene {
 	uint8_t *model, *buf;
 	uint64_t cut;
 	uint64_t seed;
+	uint64_t base; /* the chunk of the file where the model begins */
 };
 
 static uint64_t below(uint64_t n)
@@ -77,8 +78,12 @@ static CFS_AWAITS int chunk_op(struct scene *s, uint16_t op, uint64_t off, uint6
 	struct cfs_msg m = { .op = op };
 	int rc;
 
-	cfs_msg_set(&m, chunk, (uint32_t)(off / CFS_CHUNK_BYTES));
-	cfs_msg_set(&m, off, off % CFS_CHUNK_BYTES);
+	if (op == CFS_OP_CHUNK_ZERO) {
+		cfs_msg_set(&m, off, s->base * CFS_CHUNK_BYTES + off);
+	} else {
+		cfs_msg_set(&m, chunk, s->base + off / CFS_CHUNK_BYTES);
+		cfs_msg_set(&m, off, off % CFS_CHUNK_BYTES);
+	}
 	cfs_msg_set(&m, len, len);
 	cfs_msg_set(&m, cut, s->cut);
 	if (data)
@@ -99,7 +104,7 @@ static CFS_AWAITS int do_trim(struct scene *s, uint64_t size, uint64_t cut)
 	struct cfs_msg m = { .op = CFS_OP_CHUNK_TRIM };
 	struct cfs_shard_request rq;
 
-	cfs_msg_set(&m, size, size);
+	cfs_msg_set(&m, size, s->base * CFS_CHUNK_BYTES + size);
 	cfs_msg_set(&m, cut, cut);
 	return serve(s, &m, &rq);
 }
@@ -171,17 +176,46 @@ static void report(void *ctx, const char *what)
 	fail_msg("%s", what);
 }
 
+static void fact_count(void *ctx, const struct cfs_data_fact *fact)
+{
+	*(int64_t *)ctx += fact->blocks;
+}
+
+/* What st_blocks is to be; blocks that patches alone make are not told of by the walk: asked for.
+ */
+static CFS_AWAITS int64_t blocks_of(struct scene *s)
+{
+	struct cfs_msg m = { .op = CFS_OP_CHUNK_SEEK };
+	struct cfs_shard_request rq;
+	int64_t blocks = 0;
+
+	cfs_msg_set(&m, seed, 0);
+	cfs_msg_set(&m, cut, s->cut);
+	cfs_msg_set(&m, whence, SEEK_DATA);
+	for (uint64_t b = 0; b < BYTES / 4096; b++) {
+		cfs_msg_set(&m, off, s->base * CFS_CHUNK_BYTES + b * 4096);
+		cfs_msg_set(&m, len, 4096);
+		blocks += serve(s, &m, &rq) == 0 ? 8 : 0;
+	}
+	return blocks;
+}
+
 static CFS_AWAITS void step(struct scene *s)
 {
 	struct cfs_shard_request rq;
 	uint64_t off, len;
 	struct cfs_data_stats st;
+	int64_t blocks;
 	int rc = 0;
 
 	some_range(&off, &len);
 	switch (below(12)) {
 	case 0:
+		if (below(3) == 0) /* over several chunks */
+			len = 1 + below(BYTES - off);
+		blocks = blocks_of(s);
 		rc = chunk_op(s, CFS_OP_CHUNK_ZERO, off, len, NULL, &rq);
+		assert_int_equal(rq.reply.blocks, blocks_of(s) - blocks);
 		memset(s->model + off, 0, len);
 		break;
 	case 1:
@@ -209,7 +243,7 @@ static CFS_AWAITS void step(struct scene *s)
 	s->h->shards[0]->ops[1]->check(s->h->shards[0]->part[1], report, NULL);
 }
 
-static CFS_AWAITS void against_model(uint64_t seed, uint32_t steps)
+static CFS_AWAITS void against_model(uint64_t seed, uint32_t steps, uint64_t base)
 {
 	struct scene s;
 	struct cfs_data_stats st;
@@ -217,6 +251,7 @@ static CFS_AWAITS void against_model(uint64_t seed, uint32_t steps)
 
 	scene_init(&s);
 	s.seed = seed;
+	s.base = base;
 	for (uint32_t k = 0; k < steps; k++) {
 		step(&s);
 		if (below(4) == 0)
@@ -244,8 +279,13 @@ static CFS_AWAITS void against_model(uint64_t seed, uint32_t steps)
 
 CFS_TEST_SIM(random_operations_over_restarts)
 {
-	for (uint64_t seed = 0; seed < 4; seed++)
-		against_model(seed, 2000);
+	/* From the start of a file, over the border of 32-bit numbers, at the end of all there can
+	 * be. */
+	static const uint64_t bases[] = { 0, 0, (1ull << 32) - 1,
+					  CFS_FILE_CHUNKS_MAX - CHUNKS - 1 };
+
+	for (uint64_t seed = 0; seed < CFS_ARRAY_COUNT(bases); seed++)
+		against_model(seed, 2000, bases[seed]);
 }
 
 /* What is written while a merge reads the blocks below is not lost. */
@@ -515,9 +555,10 @@ CFS_TEST_SIM(seek_finds_data_and_holes)
 	memset(s.buf, 1, 8192);
 	assert_int_equal(do_write(&s, 40960, s.buf, 8192), 0);
 	assert_int_equal(do_write(&s, 100000, s.buf, 10), 0); /* a patch */
-	cfs_msg_set(&m, chunk, 0);
+	cfs_msg_set(&m, seed, 0);
 	cfs_msg_set(&m, cut, 0);
 	cfs_msg_set(&m, off, 5);
+	cfs_msg_set(&m, len, CFS_CHUNK_BYTES - 5);
 	cfs_msg_set(&m, whence, SEEK_DATA);
 	assert_int_equal(serve(&s, &m, &rq), 0);
 	assert_int_equal(rq.reply.off, 40960);
@@ -533,6 +574,18 @@ CFS_TEST_SIM(seek_finds_data_and_holes)
 	assert_int_equal(rq.reply.off, 98304);
 	m.off = 200000;
 	assert_int_equal(serve(&s, &m, &rq), -ENXIO);
+	/* However far the next data are. */
+	s.base = CFS_FILE_CHUNKS_MAX - 2;
+	assert_int_equal(do_write(&s, 40, s.buf, 10), 0);
+	s.base = 0;
+	m.len = CFS_FILE_BYTES_MAX - m.off;
+	assert_int_equal(serve(&s, &m, &rq), 0);
+	assert_int_equal(rq.reply.off, (CFS_FILE_CHUNKS_MAX - 2) * CFS_CHUNK_BYTES);
+	m.whence = SEEK_HOLE;
+	assert_int_equal(serve(&s, &m, &rq), -EINVAL); /* so many chunks it does not look at */
+	m.len = CFS_FILE_BYTES_MAX;
+	m.whence = SEEK_DATA;
+	assert_int_equal(serve(&s, &m, &rq), -EINVAL); /* past the last byte there can be */
 	scene_fini(&s);
 }
 

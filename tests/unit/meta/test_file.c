@@ -114,7 +114,7 @@ static CFS_AWAITS int do_fsync(struct scene *s)
 static CFS_AWAITS int do_direct(struct scene *s, uint64_t off, const uint8_t *data, uint32_t len)
 {
 	struct cfs_msg m = request(CFS_OP_CHUNK_WRITE, s->ino), w = request(CFS_OP_WROTE, s->ino);
-	uint32_t chunk = (uint32_t)(off / CFS_CHUNK_BYTES);
+	uint64_t chunk = off / CFS_CHUNK_BYTES;
 	struct cfs_net_reply r;
 	struct cfs_attr a;
 	int rc;
@@ -142,7 +142,7 @@ static CFS_AWAITS bool read_chunks(struct scene *s, const struct cfs_attr *a, ui
 	uint64_t at = 0, len;
 
 	for (; at < a->size; at += len) {
-		uint32_t chunk = (uint32_t)(at / CFS_CHUNK_BYTES);
+		uint64_t chunk = at / CFS_CHUNK_BYTES;
 		uint64_t in = at % CFS_CHUNK_BYTES;
 		struct cfs_msg m = request(CFS_OP_CHUNK_READ, s->ino);
 		struct cfs_net_reply r;
