@@ -81,6 +81,27 @@ static void many(void)
 	CHECK_EQ(posix_stat("a").st_nlink, 1);
 }
 
+/* Each file system has a limit of its own; small counts do not go that far. */
+static void most(void)
+{
+	unsigned n = 1, max = posix_count(100, 70000);
+	char name[64];
+
+	posix_make("a", "");
+	for (; n < max; n++) {
+		snprintf(name, sizeof(name), "l%u", n);
+		if (link("a", name) < 0)
+			break;
+	}
+	CHECK_EQ(posix_stat("a").st_nlink, n);
+	if (n < max) {
+		FAILS(EMLINK, link("a", name));
+		OK(unlink("l1"));
+		OK(link("a", name));
+	}
+	COVERS("link", EMLINK);
+}
+
 static void symbolic(void)
 {
 	char buf[64];
@@ -176,6 +197,7 @@ const struct posix_case link_cases[] = {
 	{ "link_descriptor", "linkat(2): by /proc/self/fd; ENOENT at st_nlink 0", by_descriptor },
 	{ "link_of_symlink", "link(2): a symlink is not followed", hard_to_symlink },
 	{ "link_many", "stat(2): st_nlink", many },
+	{ "link_most", "link(2): EMLINK, with full counts", most },
 	{ "link_symlink", "symlink(2), readlink(2)", symbolic },
 	{ "link_symlink_long", "symlink(2): up to 4095 bytes; ENAMETOOLONG", symbolic_long },
 	{ "link_loops", "path_resolution(7): 40 symlinks, then ELOOP", loops },

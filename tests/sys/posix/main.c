@@ -1,10 +1,12 @@
-/* The suite's runner: see posix.h. Usage: posix DIR [--prefix TEXT] [--list] [CASE ...] */
+/* The suite's runner: see posix.h and usage(). */
 #include "posix.h"
 
 #include <grp.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -16,13 +18,22 @@ bool posix_is_full;
 uint64_t posix_seed = 1;
 
 static const struct posix_case *const topics[] = {
-	open_cases, rw_cases,   size_cases,  dir_cases,  rename_cases,  link_cases,
-	time_cases, perm_cases, xattr_cases, node_cases, readdir_cases, name_cases,
-	map_cases,  lock_cases, race_cases,  fs_cases,   atime_cases,
+#define X(topic) topic##_cases,
+	POSIX_TOPICS(X)
+#undef X
 };
 
 /* Where a case's process, and its children, say why. */
 static int why_fd = -1;
+
+/* How the suite is run. */
+static struct {
+	const char *prefix;
+	const char *covers;  /* the file to write what was seen to */
+	const char *differs; /* cases that fail here, with the reason: a file */
+	const char *only;    /* the cases to run: a file of names */
+	uid_t user;          /* 0: root */
+} opt = { .prefix = "" };
 
 unsigned posix_count(unsigned small, unsigned full)
 {
@@ -94,6 +105,7 @@ void posix_fails(long value, int code, int other, const char *text, const char *
 	if (got != code && (other == 0 || got != other))
 		posix_fail(file, line, "%s: %s, not %s", text, strerrorname_np(got),
 			   strerrorname_np(code));
+	posix_cover_fail(got, text);
 }
 
 /* Waits for a child; its failure, which it has told already, is ours. */
@@ -109,9 +121,33 @@ static void join(pid_t pid)
 		_exit(WEXITSTATUS(status));
 }
 
+void posix_own_mounts(void)
+{
+	posix_needs_root();
+	OK(unshare(CLONE_NEWNS));
+	OK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+}
+
+void posix_bind(const char *path, unsigned long flags)
+{
+	OK(mount(".", path, NULL, MS_BIND, NULL));
+	if (flags)
+		OK(mount(NULL, path, NULL, MS_BIND | MS_REMOUNT | flags, NULL));
+}
+
+void posix_needs_root(void)
+{
+	if (opt.user != 0)
+		posix_skip("needs root");
+}
+
 int posix_child_begin(uid_t uid, gid_t gid)
 {
-	pid_t pid = (pid_t)OK(fork());
+	pid_t pid;
+
+	if (uid != 0 || gid != 0)
+		posix_needs_root();
+	pid = (pid_t)OK(fork());
 
 	if (pid > 0) {
 		join(pid);
@@ -297,31 +333,54 @@ static bool listen_to(int fd, char why[WHY_BYTES], double deadline)
 	}
 }
 
+/* Whether the file lists @name: a line's first word, then a tab and the reason. */
+static bool is_listed(const char *file, const char *name, char *reason, size_t room)
+{
+	FILE *f = file ? fopen(file, "r") : NULL;
+	char line[WHY_BYTES];
+	bool found = false;
+
+	while (f && !found && fgets(line, sizeof(line), f)) {
+		size_t n = strcspn(line, "\t\n");
+
+		found = n == strlen(name) && memcmp(line, name, n) == 0;
+		if (found && line[n] == '\t')
+			snprintf(reason, room, "%.*s", (int)strcspn(line + n + 1, "\n"),
+				 line + n + 1);
+	}
+	if (f)
+		fclose(f);
+	return found;
+}
+
 static _Noreturn void run_child(const struct posix_case *c, const char *folder)
 {
 	setpgid(0, 0);
 	umask(022);
 	if (chdir(folder) < 0)
 		posix_fail(__FILE__, __LINE__, "chdir(%s): %s", folder, strerrorname_np(errno));
+	if (opt.user != 0) {
+		OK(chown(".", opt.user, opt.user));
+		OK(setgroups(0, NULL));
+		OK(setresgid(opt.user, opt.user, opt.user));
+		OK(setresuid(opt.user, opt.user, opt.user));
+	}
 	c->run();
 	_exit(0);
 }
 
 enum verdict { PASSED, FAILED, SKIPPED };
 
-static enum verdict run_case(const struct posix_case *c, const char *prefix)
+/* Runs it in a process of its own; what it says goes to @why. */
+static enum verdict run_process(const struct posix_case *c, const char *folder, int ends[2],
+				char why[WHY_BYTES])
 {
-	double start = now_seconds();
-	char why[WHY_BYTES] = "", folder[300];
-	int ends[2], status = 0;
+	double deadline = now_seconds() + CASE_SECONDS_MAX;
+	int status = 0;
 	bool in_time;
 	pid_t pid;
 
-	snprintf(folder, sizeof(folder), "case-%s", c->name);
-	if (mkdir(folder, 0755) < 0 || pipe2(ends, O_CLOEXEC) < 0) {
-		printf("not ok %s%s cannot start: %s\n", prefix, c->name, strerror(errno));
-		return FAILED;
-	}
+	posix_cover_begin();
 	fflush(stdout);
 	pid = fork();
 	if (pid == 0) {
@@ -331,32 +390,72 @@ static enum verdict run_case(const struct posix_case *c, const char *prefix)
 	}
 	setpgid(pid, pid);
 	close(ends[1]);
-	in_time = listen_to(ends[0], why, start + CASE_SECONDS_MAX);
+	in_time = listen_to(ends[0], why, deadline);
 	if (!in_time)
 		kill(-pid, SIGKILL);
 	waitpid(pid, &status, 0);
 	kill(-pid, SIGKILL);
 	close(ends[0]);
 	if (!in_time)
-		snprintf(why, sizeof(why), "took longer than %d s", CASE_SECONDS_MAX);
+		snprintf(why, WHY_BYTES, "took longer than %d s", CASE_SECONDS_MAX);
 	else if (WIFSIGNALED(status))
-		snprintf(why, sizeof(why), "died of %s", sigabbrev_np(WTERMSIG(status)));
-	else if (WEXITSTATUS(status) == 0 && remove_tree(folder) < 0)
-		snprintf(why, sizeof(why), "what it made cannot be removed");
-	else if (WEXITSTATUS(status) == 0) {
-		printf("ok %s%s %.2f\n", prefix, c->name, now_seconds() - start);
-		return PASSED;
-	} else if (WEXITSTATUS(status) == EXIT_SKIP) {
-		printf("skip %s%s %s\n", prefix, c->name, why);
-		remove_tree(folder);
+		snprintf(why, WHY_BYTES, "died of %s", sigabbrev_np(WTERMSIG(status)));
+	else if (WEXITSTATUS(status) == EXIT_SKIP)
 		return SKIPPED;
-	}
-	printf("not ok %s%s %s [%s]\n", prefix, c->name, why, c->clause);
+	else if (WEXITSTATUS(status) == 0)
+		return PASSED;
 	return FAILED;
+}
+
+/* A case that is listed as failing must fail, so that no line outlives its reason. */
+static enum verdict judge(enum verdict v, const char *file, const char *name, char why[WHY_BYTES])
+{
+	char reason[WHY_BYTES] = "";
+
+	if (v == SKIPPED || !is_listed(file, name, reason, sizeof(reason)))
+		return v;
+	snprintf(why, WHY_BYTES, "%s%s", v == PASSED ? "passes, but is listed: " : "", reason);
+	return v == PASSED ? FAILED : SKIPPED;
+}
+
+static enum verdict run_case(const struct posix_case *c)
+{
+	double start = now_seconds();
+	char why[WHY_BYTES] = "", folder[300];
+	enum verdict v;
+	int ends[2];
+
+	snprintf(folder, sizeof(folder), "case-%s", c->name);
+	if (mkdir(folder, 0755) < 0 || pipe2(ends, O_CLOEXEC) < 0) {
+		printf("not ok %s%s cannot start: %s\n", opt.prefix, c->name, strerror(errno));
+		return FAILED;
+	}
+	v = run_process(c, folder, ends, why);
+	if (v == PASSED && posix_cover_keep(c->name) < 0)
+		v = FAILED;
+	/* What failed stays, to be looked at. */
+	if (v != FAILED && remove_tree(folder) < 0) {
+		snprintf(why, sizeof(why), "what it made cannot be removed");
+		v = FAILED;
+	}
+	v = judge(v, opt.differs, c->name, why);
+	if (v == PASSED)
+		printf("ok %s%s %.2f\n", opt.prefix, c->name, now_seconds() - start);
+	else if (v == FAILED)
+		printf("not ok %s%s %s [%s]\n", opt.prefix, c->name, why, c->clause);
+	else if (opt.user == 0 && !is_listed(opt.differs, c->name, why, sizeof(why)))
+		printf("skip %s%s %s\n", opt.prefix, c->name, why);
+	else
+		printf("# not %s%s: %s\n", opt.prefix, c->name, why);
+	return v;
 }
 
 static bool is_wanted(const char *name, char **names, int count)
 {
+	char reason[WHY_BYTES];
+
+	if (opt.only && !is_listed(opt.only, name, reason, sizeof(reason)))
+		return false;
 	for (int i = 0; i < count; i++)
 		if (strncmp(name, names[i], strlen(names[i])) == 0)
 			return true;
@@ -365,47 +464,95 @@ static bool is_wanted(const char *name, char **names, int count)
 
 static void usage(void)
 {
-	fprintf(stderr, "usage: posix DIR [--prefix TEXT] [--list] [CASE-OR-ITS-START ...]\n"
-			"CFS_COUNTS=small|full, CFS_SEED=N\n");
+	fprintf(stderr,
+		"usage: posix DIR [OPTION...] [CASE-OR-ITS-START ...]\n"
+		"  --prefix TEXT   before each case's name\n"
+		"  --user UID      as an ordinary user\n"
+		"  --only FILE     the cases that it names, one a line\n"
+		"  --differs FILE  cases that fail here: NAME, tab, reason\n"
+		"  --covers FILE   writes what the cases saw: CALL ERRNO CASE\n"
+		"  --list          the cases; --differences  what differs from ext4 by design\n"
+		"CFS_COUNTS=small|full, CFS_SEED=N\n");
 	exit(2);
 }
 
-int main(int argc, char **argv)
+/* Returns where the cases begin. */
+static int options(int argc, char **argv, bool *is_list)
 {
-	const char *prefix = "", *counts = getenv("CFS_COUNTS"), *seed = getenv("CFS_SEED");
-	unsigned tally[3] = { 0 };
-	bool is_list = false;
 	int at = 2;
 
-	if (argc < 2)
-		usage();
 	for (; at < argc && strncmp(argv[at], "--", 2) == 0; at++) {
-		if (strcmp(argv[at], "--list") == 0)
-			is_list = true;
-		else if (strcmp(argv[at], "--prefix") == 0 && at + 1 < argc)
-			prefix = argv[++at];
+		const char *name = argv[at] + 2, *value;
+
+		*is_list = *is_list || strcmp(name, "list") == 0;
+		if (strcmp(name, "list") == 0)
+			continue;
+		value = at + 1 < argc ? argv[++at] : "";
+		if (strcmp(name, "prefix") == 0)
+			opt.prefix = value;
+		else if (strcmp(name, "user") == 0)
+			opt.user = (uid_t)strtoul(value, NULL, 10);
+		else if (strcmp(name, "only") == 0)
+			opt.only = realpath(value, NULL);
+		else if (strcmp(name, "differs") == 0)
+			opt.differs = realpath(value, NULL);
+		else if (strcmp(name, "covers") == 0)
+			opt.covers = value;
 		else
 			usage();
 	}
-	posix_is_full = counts && strcmp(counts, "full") == 0;
-	posix_seed = seed ? strtoull(seed, NULL, 10) : 1;
-	if (!is_list && chdir(argv[1]) < 0) {
-		fprintf(stderr, "posix: %s: %s\n", argv[1], strerror(errno));
-		return 2;
-	}
-	setvbuf(stdout, NULL, _IOLBF, 0);
+	return at;
+}
+
+static unsigned run_all(char **names, int count, bool is_list)
+{
+	unsigned tally[3] = { 0 };
+
 	for (size_t t = 0; t < sizeof(topics) / sizeof(topics[0]); t++) {
 		for (const struct posix_case *c = topics[t]; c->name; c++) {
-			if (!is_wanted(c->name, argv + at, argc - at))
+			if (!is_wanted(c->name, names, count))
 				continue;
 			if (is_list)
 				printf("%-28s %s\n", c->name, c->clause);
 			else
-				tally[run_case(c, prefix)]++;
+				tally[run_case(c)]++;
 		}
 	}
 	if (!is_list)
 		printf("# %u passed, %u failed, %u skipped\n", tally[PASSED], tally[FAILED],
 		       tally[SKIPPED]);
-	return tally[FAILED] ? 1 : 0;
+	return tally[FAILED];
+}
+
+int main(int argc, char **argv)
+{
+	const char *counts = getenv("CFS_COUNTS"), *seed = getenv("CFS_SEED");
+	bool is_list = false;
+	unsigned failed;
+	int at, rc, home;
+
+	if (argc == 2 && strcmp(argv[1], "--differences") == 0) {
+		posix_differences();
+		return 0;
+	}
+	if (argc < 2)
+		usage();
+	at = options(argc, argv, &is_list);
+	posix_is_full = counts && strcmp(counts, "full") == 0;
+	posix_seed = seed ? strtoull(seed, NULL, 10) : 1;
+	home = open(".", O_PATH | O_CLOEXEC);
+	if (!is_list && chdir(argv[1]) < 0) {
+		fprintf(stderr, "posix: %s: %s\n", argv[1], strerror(errno));
+		return 2;
+	}
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	failed = run_all(argv + at, argc - at, is_list);
+	if (opt.covers) {
+		rc = fchdir(home) < 0 ? -errno : posix_cover_write(opt.covers);
+		if (rc < 0) {
+			fprintf(stderr, "posix: %s: %s\n", opt.covers, strerror(-rc));
+			return 2;
+		}
+	}
+	return failed ? 1 : 0;
 }

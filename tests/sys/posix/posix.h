@@ -4,7 +4,12 @@
  * for comparison, on ext4.
  *
  * A case runs in a process of its own, in an empty folder of its own that is its working directory,
- * as root, with umask 022. The first check that fails ends it.
+ * as root, with umask 022. The first check that fails ends it. With --user the whole suite runs as
+ * an ordinary user; those cases count that pass so on ext4, the others need root.
+ *
+ * What a case sees of the errors that manuals document is noted as it runs (FAILS, COVERS), and
+ * tells, beside the list of all documented ones (the file errnos), which of them no case covers:
+ * doc/posix-table.md, made by table.py.
  */
 #ifndef CFS_TESTS_POSIX_H
 #define CFS_TESTS_POSIX_H
@@ -27,10 +32,30 @@ struct posix_case {
 	void (*run)(void);
 };
 
-/* One list a topic, ended by a case without a name. */
-extern const struct posix_case open_cases[], rw_cases[], size_cases[], dir_cases[], rename_cases[],
-	link_cases[], time_cases[], perm_cases[], xattr_cases[], node_cases[], readdir_cases[],
-	name_cases[], map_cases[], lock_cases[], race_cases[], fs_cases[], atime_cases[];
+/* One list TOPIC_cases a topic, in a file of its own, ended by a case without a name. */
+#define POSIX_TOPICS(X) \
+	X(open) \
+	X(rw) \
+	X(size) \
+	X(dir) \
+	X(rename) \
+	X(link) \
+	X(time) \
+	X(perm) \
+	X(xattr) \
+	X(node) \
+	X(readdir) \
+	X(name) \
+	X(map) \
+	X(lock) \
+	X(race) \
+	X(fs) \
+	X(path) \
+	X(fd) \
+	X(atime)
+#define X(topic) extern const struct posix_case topic##_cases[];
+POSIX_TOPICS(X)
+#undef X
 
 /* Full counts, instead of small ones; the seed of all dice. */
 extern bool posix_is_full;
@@ -50,7 +75,14 @@ _Noreturn void posix_skip(const char *fmt, ...) __attribute__((format(printf, 1,
 #define OK(call) posix_ok((long)(call), #call, __FILE__, __LINE__)
 /* The call must return -1 with this errno. */
 #define FAILS(code, call) posix_fails((long)(call), code, 0, #call, __FILE__, __LINE__)
+/* The same, of a call that stands behind @name: its manual page, or a text with its name in it. */
+#define FAILS_AS(name, code, call) posix_fails((long)(call), code, 0, name, __FILE__, __LINE__)
 #define FAILS_EITHER(a, b, call) posix_fails((long)(call), a, b, #call, __FILE__, __LINE__)
+
+/* The case has seen @call, a manual page's name, fail with @code. For checks that are not FAILS().
+ */
+#define COVERS(call, code) posix_covers(call, code)
+void posix_covers(const char *call, int code);
 
 void posix_check_eq(long long a, long long b, const char *a_text, const char *b_text,
 		    const char *file, int line);
@@ -66,6 +98,19 @@ void posix_fails(long value, int code, int other, const char *text, const char *
 #define IN_CHILD() for (int go_ = posix_child_begin(0, 0); go_; go_ = 0, posix_child_end())
 int posix_child_begin(uid_t uid, gid_t gid);
 _Noreturn void posix_child_end(void);
+
+/* The case gets mounts of its own; then @path is the working directory once more, with MS_...
+ * flags. */
+void posix_own_mounts(void);
+void posix_bind(const char *path, unsigned long flags);
+
+/* Ends the case as skipped, in a run as an ordinary user. */
+void posix_needs_root(void);
+/*
+ * True where ClaudeFS does by design what ext4 does not: @id is a line of cover.c's list, with the
+ * reason that the README gives.
+ */
+bool posix_differs(const char *id);
 
 /* Starts @count children that run fn(arg, 0 .. count - 1) at the same time, and waits for all. */
 void posix_children(unsigned count, void (*fn)(void *arg, unsigned i), void *arg);
@@ -84,6 +129,14 @@ void posix_pattern(void *buf, size_t len_bytes, uint64_t off_bytes, uint64_t tag
 /* Whole buffers, or the case fails. */
 void posix_write_all(int fd, const void *buf, size_t len_bytes, off_t off_bytes);
 void posix_read_all(int fd, void *buf, size_t len_bytes, off_t off_bytes);
+/* What the runner uses (cover.c): begins a case, keeps what one saw, writes that of all, or lists
+ * the differences. */
+void posix_cover_begin(void);
+int posix_cover_keep(const char *name);
+int posix_cover_write(const char *path);
+void posix_cover_fail(int code, const char *text);
+void posix_differences(void);
+
 /* Long enough that a later change has a later time, on any file system. */
 void posix_wait_tick(void);
 void posix_sleep_ms(unsigned ms);

@@ -161,6 +161,7 @@ static void trusted(void)
 		char buf[8];
 
 		FAILS(EPERM, setxattr("f", "trusted.y", "1", 1, 0));
+		FAILS(EPERM, removexattr("f", "trusted.x"));
 		FAILS(ENODATA, getxattr("f", "trusted.x", buf, sizeof(buf)));
 	}
 }
@@ -193,6 +194,30 @@ static void permissions(void)
 	{
 		FAILS(EPERM, setxattr("t", "user.x", "1", 1, 0));
 	}
+}
+
+static void full(void)
+{
+	static char value[3000], back[3000];
+	char name[32];
+	unsigned n = 0;
+
+	posix_make("f", "");
+	for (;; n++) {
+		snprintf(name, sizeof(name), "user.n%u", n);
+		memset(value, 'a' + n % 26, sizeof(value));
+		if (setxattr("f", name, value, sizeof(value), XATTR_CREATE) < 0)
+			break;
+		CHECK(n < 100000);
+	}
+	FAILS(ENOSPC, setxattr("f", name, value, sizeof(value), 0));
+	/* What was there is whole, and what is removed makes room. */
+	CHECK(n > 0);
+	CHECK_EQ(OK(getxattr("f", "user.n0", back, sizeof(back))), sizeof(back));
+	CHECK(back[0] == 'a' && back[sizeof(back) - 1] == 'a');
+	OK(removexattr("f", "user.n0"));
+	memset(value, 'z', sizeof(value));
+	OK(setxattr("f", name, value, sizeof(value), XATTR_CREATE));
 }
 
 /* A file capability (VFS_CAP_REVISION_2), and that a write takes it away. */
@@ -228,6 +253,7 @@ const struct posix_case xattr_cases[] = {
 	{ "xattr_many", "many attributes on one file", many },
 	{ "xattr_trusted", "xattr(7): trusted. is for CAP_SYS_ADMIN", trusted },
 	{ "xattr_permissions", "xattr(7): permissions of user.", permissions },
+	{ "xattr_full", "setxattr(2): ENOSPC", full },
 	{ "xattr_security", "xattr(7): security., capabilities(7): cleared by write and chown",
 	  security },
 	{ 0 },
