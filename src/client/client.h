@@ -53,6 +53,7 @@ CFS_AWAITS void cfs_client_close(struct cfs_client *c);
 struct cfs_client_op {
 	struct cfs_client *client;
 	uint32_t uid, gid; /* owner of what is created */
+	uint32_t umask; /* taken from modes of what is created, where no default ACL is; init: 0 */
 	bool is_interrupted;
 	bool keeps_atime; /* its reads change no access time */
 	struct cfs_waitq waiters;
@@ -137,9 +138,11 @@ CFS_AWAITS int cfs_client_readdir(struct cfs_client_op *op, uint64_t dir, uint64
 CFS_AWAITS int cfs_client_getxattr(struct cfs_client_op *op, uint64_t ino,
 				   struct cfs_client_name name, uint32_t len_bytes,
 				   struct cfs_client_bytes *out, uint64_t *size_out);
+/* Names of trusted. are given to uid 0 only. */
 CFS_AWAITS int cfs_client_listxattr(struct cfs_client_op *op, uint64_t ino, uint32_t len_bytes,
 				    struct cfs_client_bytes *out, uint64_t *size_out);
-/* @flags: CFS_F_XATTR_CREATE, CFS_F_XATTR_REPLACE. */
+/* @flags: CFS_F_XATTR_CREATE, CFS_F_XATTR_REPLACE; CFS_F_KILLPRIV: of an access ACL, drop set-gid.
+ */
 CFS_AWAITS int cfs_client_setxattr(struct cfs_client_op *op, uint64_t ino,
 				   struct cfs_client_name name, const void *value,
 				   uint32_t len_bytes, uint32_t flags);

@@ -35,6 +35,12 @@ static void set_name(struct cfs_msg *req, struct cfs_client_name name)
 	cfs_msg_set_bytes(req, name, (const uint8_t *)name.p, name.len_bytes);
 }
 
+static void set_umask(struct cfs_msg *req, const struct cfs_client_op *op)
+{
+	if (op->umask)
+		cfs_msg_set(req, umask, op->umask);
+}
+
 static int name_check(struct cfs_client_name name)
 {
 	if (name.len_bytes > CFS_NAME_BYTES_MAX)
@@ -157,6 +163,7 @@ static CFS_AWAITS int create_once(struct cfs_client_op *op, uint64_t dir,
 	cfs_msg_set(&req, mode, how->mode & S_IFMT ? how->mode : how->mode | S_IFREG);
 	cfs_msg_set(&req, uid, op->uid);
 	cfs_msg_set(&req, gid, op->gid);
+	set_umask(&req, op);
 	cfs_msg_set(&req, flags, flags);
 	if (S_ISBLK(how->mode) || S_ISCHR(how->mode))
 		cfs_msg_set(&req, rdev, how->rdev);
@@ -252,6 +259,7 @@ int cfs_client_mkdir(struct cfs_client_op *op, uint64_t dir, struct cfs_client_n
 	cfs_msg_set(&req, mode, (mode & ~(uint32_t)S_IFMT) | S_IFDIR);
 	cfs_msg_set(&req, uid, op->uid);
 	cfs_msg_set(&req, gid, op->gid);
+	set_umask(&req, op);
 	return call_attr(op, dir, &req, attr_out);
 }
 
@@ -393,6 +401,8 @@ int cfs_client_listxattr(struct cfs_client_op *op, uint64_t ino, uint32_t len_by
 	struct cfs_msg req;
 
 	cfs_client_request(&req, CFS_OP_LISTXATTR, ino);
+	if (op->uid != 0)
+		cfs_msg_set(&req, flags, CFS_F_NO_TRUSTED);
 	return xattr_get(op, ino, &req, len_bytes, out, size_out);
 }
 
@@ -409,7 +419,8 @@ int cfs_client_setxattr(struct cfs_client_op *op, uint64_t ino, struct cfs_clien
 	set_name(&req, name);
 	cfs_msg_set_bytes(&req, data, value, len_bytes);
 	if (flags != 0)
-		cfs_msg_set(&req, flags, flags & (CFS_F_XATTR_CREATE | CFS_F_XATTR_REPLACE));
+		cfs_msg_set(&req, flags,
+			    flags & (CFS_F_XATTR_CREATE | CFS_F_XATTR_REPLACE | CFS_F_KILLPRIV));
 	return call_plain(op, ino, &req);
 }
 

@@ -134,6 +134,7 @@ enum fuse_opcode {
 #define FUSE_WRITE_CACHE (1u << 0)       /* write_in.write_flags */
 #define FUSE_WRITE_KILL_SUIDGID (1u << 2)
 #define FUSE_FSYNC_FDATASYNC (1u << 0)
+#define FUSE_SETXATTR_ACL_KILL_SGID (1u << 0)
 
 struct fuse_in_header {
 	uint32_t len;
@@ -339,10 +340,13 @@ struct fuse_fsync_in {
 	uint32_t padding;
 };
 
-struct fuse_setxattr_in { /* as without SETXATTR_EXT */
+struct fuse_setxattr_in {
 	uint32_t size;
 	uint32_t flags;
+	uint32_t setxattr_flags; /* from here on with SETXATTR_EXT */
+	uint32_t padding;
 };
+#define FUSE_COMPAT_SETXATTR_IN_SIZE 8u
 
 struct fuse_getxattr_in {
 	uint32_t size;
@@ -454,6 +458,7 @@ _Static_assert(sizeof(struct fuse_attr_out) == 104, "as in the kernel");
 _Static_assert(sizeof(struct fuse_init_in) == 64, "as in the kernel");
 _Static_assert(sizeof(struct fuse_init_out) == 64, "as in the kernel");
 _Static_assert(sizeof(struct fuse_setattr_in) == 88, "as in the kernel");
+_Static_assert(sizeof(struct fuse_setxattr_in) == 16, "as in the kernel");
 _Static_assert(sizeof(struct fuse_open_out) == 16, "as in the kernel");
 _Static_assert(sizeof(struct fuse_release_in) == 24, "as in the kernel");
 _Static_assert(sizeof(struct fuse_read_in) == 40, "as in the kernel");

@@ -99,6 +99,10 @@ void cfs_fuse_setattr_decode(const struct fuse_setattr_in *in, struct cfs_client
 	for (size_t i = 0; i < CFS_ARRAY_COUNT(bits); i++)
 		if (in->valid & bits[i].from)
 			out->valid |= bits[i].to;
+	/* Nothing to set: fallocate(2) and such took privileges away (file_remove_privs()), or
+	 * chown(2) of nothing did. */
+	if ((in->valid & ~(FATTR_FH | FATTR_LOCKOWNER)) == 0)
+		out->valid |= CFS_SET_KILLPRIV;
 	/* The kernel sets FATTR_ATIME beside FATTR_ATIME_NOW. */
 	if (in->valid & FATTR_ATIME_NOW)
 		out->valid |= CFS_SET_ATIME_NOW;

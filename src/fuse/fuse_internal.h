@@ -39,6 +39,14 @@ struct cfs_fuse_mem {
 };
 #define CFS_FUSE_MEM_BYTES CFS_BUF_LARGE_BYTES
 
+/* acl.c: what a thread has just been told, that an inode has no ACL. */
+#define CFS_FUSE_ACL_SLOTS 64u
+struct cfs_fuse_acl_slot {
+	uint64_t ino;   /* 0: nothing */
+	uint64_t at_ns; /* begin of the request that was answered */
+	uint32_t pid;
+};
+
 struct cfs_fuse {
 	const struct cfs_fuse_opts *opts;
 	const struct cfs_fuse_handlers *handlers;
@@ -64,6 +72,9 @@ struct cfs_fuse {
 
 	uint32_t interrupted_count; /* requests that a signal that does not kill has reached */
 	bool is_watching;
+
+	struct cfs_fuse_acl_slot acl_slots[CFS_FUSE_ACL_SLOTS];
+	uint64_t acl_changed_ns; /* what began before has learned nothing */
 
 	struct cfs_counter malformed, unknown, interrupts, reply_errors, bytes_read, bytes_written;
 	struct cfs_hist hist[FUSE_OPCODE_MAX + 1];
@@ -119,6 +130,16 @@ uint32_t cfs_fuse_dirent_encode(const struct cfs_entry *e, bool is_plus, uint8_t
 				uint32_t cap_bytes);
 /* How a file opened with @flags (of open(2)) shall be cached. */
 uint32_t cfs_fuse_open_flags(uint64_t features, uint32_t flags, uint64_t size_bytes);
+
+/* --- acl.c --- */
+
+bool cfs_fuse_is_acl(struct cfs_client_name name);
+/* @attr answers @req. */
+void cfs_fuse_acl_learn(struct cfs_fuse_req *req, const struct cfs_attr *attr);
+/* @req has changed one, or may have. */
+void cfs_fuse_acl_changed(struct cfs_fuse_req *req);
+/* Whether @req, for an ACL of its inode, follows an answer that said that there is none. */
+bool cfs_fuse_acl_is_absent(struct cfs_fuse_req *req);
 
 /* --- stats.c --- */
 

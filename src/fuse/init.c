@@ -9,7 +9,8 @@ static const uint64_t wanted = FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_EXPO
 			       FUSE_BIG_WRITES | FUSE_AUTO_INVAL_DATA | FUSE_DO_READDIRPLUS |
 			       FUSE_READDIRPLUS_AUTO | FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS |
 			       FUSE_ABORT_ERROR | FUSE_MAX_PAGES | FUSE_HANDLE_KILLPRIV_V2 |
-			       FUSE_INIT_EXT | FUSE_DIRECT_IO_ALLOW_MMAP | FUSE_HAS_RESEND;
+			       FUSE_INIT_EXT | FUSE_DIRECT_IO_ALLOW_MMAP | FUSE_HAS_RESEND |
+			       FUSE_POSIX_ACL | FUSE_DONT_MASK | FUSE_SETXATTR_EXT;
 
 int cfs_fuse_negotiate(const struct fuse_init_in *in, uint32_t in_bytes, uint64_t allowed,
 		       struct fuse_init_out *out, uint64_t *features_out)
@@ -33,6 +34,10 @@ int cfs_fuse_negotiate(const struct fuse_init_in *in, uint32_t in_bytes, uint64_
 	/* The upper word counts only beside INIT_EXT. */
 	if (!(features & FUSE_INIT_EXT))
 		features &= UINT32_MAX;
+	/* Where a default ACL is the umask does not count, so whoever has ACLs applies it himself.
+	 */
+	if (!(features & FUSE_POSIX_ACL) || !(features & FUSE_DONT_MASK))
+		features &= ~(FUSE_POSIX_ACL | FUSE_DONT_MASK);
 	if (!(features & FUSE_DO_READDIRPLUS))
 		features &= ~FUSE_READDIRPLUS_AUTO;
 	out->max_readahead = CFS_FUSE_READ_AHEAD_BYTES < in->max_readahead

@@ -11,7 +11,6 @@
 
 #define XATTR_STATS "claudefs.stats"
 #define XATTR_STATUS "claudefs.status"
-#define XATTR_ACL "system.posix_acl_"  /* access, default */
 #define RENAME_NOREPLACE_BIT (1u << 0) /* renameat2(2) */
 #define RENAME_EXCHANGE_BIT (1u << 1)
 #define XATTR_CREATE_BIT 1u /* setxattr(2) */
@@ -114,7 +113,16 @@ static CFS_AWAITS void op_lookup(struct cfs_fuse_req *req)
 		rc = lookup_special(req, name, &attr);
 	else
 		rc = HANDLE(req, lookup, req->in.nodeid, name, &attr);
+	if (rc == 0)
+		cfs_fuse_acl_learn(req, &attr);
 	reply_entry(req, rc, &attr);
+}
+
+/* Without DONT_MASK the kernel has applied it. */
+static void take_umask(struct cfs_fuse_req *req, uint32_t umask)
+{
+	if (req->fuse->features & FUSE_DONT_MASK)
+		req->op.umask = umask & 0777;
 }
 
 static CFS_AWAITS void make_node(struct cfs_fuse_req *req, struct cfs_client_name name,
@@ -139,6 +147,7 @@ static CFS_AWAITS void op_mknod(struct cfs_fuse_req *req)
 		reply_rc(req, -EINVAL);
 		return;
 	}
+	take_umask(req, in->umask);
 	make_node(req, string_at(req, sizeof(*in), 0), &how);
 }
 
@@ -161,9 +170,11 @@ static CFS_AWAITS void op_mkdir(struct cfs_fuse_req *req)
 {
 	const struct fuse_mkdir_in *in = ARGS(req, fuse_mkdir_in);
 	struct cfs_attr attr;
-	int rc = HANDLE(req, mkdir, req->in.nodeid, string_at(req, sizeof(*in), 0),
-			in->mode & 07777, &attr);
+	int rc;
 
+	take_umask(req, in->umask);
+	rc = HANDLE(req, mkdir, req->in.nodeid, string_at(req, sizeof(*in), 0), in->mode & 07777,
+		    &attr);
 	reply_entry(req, rc, &attr);
 }
 
@@ -235,6 +246,8 @@ static CFS_AWAITS void op_getattr(struct cfs_fuse_req *req)
 	struct cfs_attr attr;
 	int rc = HANDLE(req, getattr, req->in.nodeid, &attr);
 
+	if (rc == 0)
+		cfs_fuse_acl_learn(req, &attr);
 	reply_attr(req, rc, &attr);
 }
 
@@ -265,11 +278,11 @@ static CFS_AWAITS void op_setattr(struct cfs_fuse_req *req)
 
 /* --- xattrs --- */
 
-/* There are no ACLs yet. Storing them without obeying them would be worse than the error, after
- * which cp(1) and others set the mode. */
-static bool is_acl(struct cfs_client_name name)
+/* A kernel that does not obey ACLs does not get any: the error is better, after which cp(1) and
+ * others set the mode. */
+static bool is_refused(const struct cfs_fuse_req *req, struct cfs_client_name name)
 {
-	return strncmp(name.p, XATTR_ACL, strlen(XATTR_ACL)) == 0;
+	return !(req->fuse->features & FUSE_POSIX_ACL) && cfs_fuse_is_acl(name);
 }
 
 static CFS_AWAITS int own_xattr(struct cfs_fuse_req *req, const char *name, char **text_out)
@@ -321,8 +334,10 @@ static CFS_AWAITS void op_getxattr(struct cfs_fuse_req *req)
 		free(text);
 		return;
 	}
-	if (is_acl(name))
+	if (is_refused(req, name))
 		rc = -EOPNOTSUPP;
+	else if (cfs_fuse_is_acl(name) && cfs_fuse_acl_is_absent(req))
+		rc = -ENODATA;
 	else
 		rc = HANDLE(req, getxattr, req->in.nodeid, name, in->size, &bytes, &size);
 	reply_xattr(req, rc, in->size, bytes.p, bytes.len_bytes, size);
@@ -343,27 +358,45 @@ static CFS_AWAITS void op_listxattr(struct cfs_fuse_req *req)
 static CFS_AWAITS void op_setxattr(struct cfs_fuse_req *req)
 {
 	const struct fuse_setxattr_in *in = ARGS(req, fuse_setxattr_in);
-	struct cfs_client_name name = string_at(req, sizeof(*in), 0);
-	uint32_t head = (uint32_t)sizeof(*in) + name.len_bytes + 1;
+	bool is_ext = req->fuse->features & FUSE_SETXATTR_EXT;
+	uint32_t head = is_ext ? (uint32_t)sizeof(*in) : FUSE_COMPAT_SETXATTR_IN_SIZE;
+	struct cfs_client_name name;
 	uint32_t flags = 0;
+	int rc;
 
-	if (in->size > req->args_bytes - head || is_acl(name)) {
-		reply_rc(req, is_acl(name) ? -EOPNOTSUPP : -EIO);
+	/* With the extension the name is further on than where it was checked to be. */
+	if (req->args_bytes < head || !memchr(req->args + head, '\0', req->args_bytes - head)) {
+		reply_rc(req, -EIO);
 		return;
 	}
+	name = string_at(req, head, 0);
+	head += name.len_bytes + 1;
+	if (in->size > req->args_bytes - head || is_refused(req, name)) {
+		reply_rc(req, is_refused(req, name) ? -EOPNOTSUPP : -EIO);
+		return;
+	}
+	if (is_ext && (in->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID))
+		flags |= CFS_F_KILLPRIV;
 	if (in->flags & XATTR_CREATE_BIT)
 		flags |= CFS_F_XATTR_CREATE;
 	if (in->flags & XATTR_REPLACE_BIT)
 		flags |= CFS_F_XATTR_REPLACE;
-	reply_rc(req,
-		 HANDLE(req, setxattr, req->in.nodeid, name, req->args + head, in->size, flags));
+	rc = HANDLE(req, setxattr, req->in.nodeid, name, req->args + head, in->size, flags);
+	if (cfs_fuse_is_acl(name))
+		cfs_fuse_acl_changed(req);
+	reply_rc(req, rc);
 }
 
 static CFS_AWAITS void op_removexattr(struct cfs_fuse_req *req)
 {
 	struct cfs_client_name name = string_at(req, 0, 0);
 
-	reply_rc(req, is_acl(name) ? -EOPNOTSUPP : HANDLE(req, removexattr, req->in.nodeid, name));
+	int rc = is_refused(req, name) ? -EOPNOTSUPP
+				       : HANDLE(req, removexattr, req->in.nodeid, name);
+
+	if (cfs_fuse_is_acl(name))
+		cfs_fuse_acl_changed(req);
+	reply_rc(req, rc);
 }
 
 /* --- files --- */
@@ -413,6 +446,7 @@ static CFS_AWAITS void create_and_open(struct cfs_fuse_req *req, uint32_t flags)
 		how.flags |= CFS_F_TRUNC;
 	if (in->open_flags & FUSE_OPEN_KILL_SUIDGID)
 		how.flags |= CFS_F_KILLPRIV;
+	take_umask(req, in->umask);
 	rc = HANDLE(req, create, req->in.nodeid, string_at(req, sizeof(*in), 0), &how, &attr);
 	if (rc == 0) {
 		cfs_fuse_entry_encode(&attr, &out.entry);

@@ -10,10 +10,12 @@
 
 #include "base/err.h"
 #include "base/util.h"
+#include "meta/acl.h"
 #include "meta/file.h"
 #include "meta/tx.h"
 
 #define SET_BYTES 1024u /* attributes, a name, an xattr's removal */
+#define CHMOD_BYTES (SET_BYTES + CFS_ACL_ITEMS_BYTES)
 
 CFS_AWAITS int cfs_meta_getattr(struct cfs_meta *m, uint64_t ino, struct cfs_attr *out)
 {
@@ -108,6 +110,8 @@ static void set_now(struct cfs_meta *m, struct cfs_shard_request *rq, const stru
 	struct cfs_items it;
 
 	cfs_shard_items(m->shard, &it);
+	if (set->mask & CFS_A_MODE)
+		cfs_acl_add_chmod(&it, i, set->attr.mode);
 	if (rq->msg->valid & CFS_SET_KILLPRIV)
 		cfs_meta_kill_priv(i, set, &it);
 	cfs_meta_add_set(&it, i->attr.ino, set);
@@ -117,7 +121,6 @@ static void set_now(struct cfs_meta *m, struct cfs_shard_request *rq, const stru
 }
 
 struct set_dir {
-	struct cfs_meta *meta;
 	uint64_t ino;
 	const struct cfs_attr_set *set;
 };
@@ -125,18 +128,39 @@ struct set_dir {
 static void set_dir_reply(struct cfs_tx *tx, void *ctx)
 {
 	const struct set_dir *s = ctx;
-	const struct cfs_inode *i = cfs_inode_find(&s->meta->tables, s->ino);
+	const struct cfs_inode *i = cfs_inode_find(&tx->meta->tables, s->ino);
 	struct cfs_attr after = i->attr;
 
+	if (tx->rq->msg->op != CFS_OP_SETATTR)
+		return;
 	cfs_attr_merge(&after, &s->set->attr, s->set->mask);
 	cfs_meta_reply_attr(tx->rq, &after);
 }
 
-/* A directory's permissions, in both halves. */
-static CFS_AWAITS int set_dir(struct cfs_meta *m, struct cfs_shard_request *rq,
-			      const struct cfs_inode *i, const struct cfs_attr_set *set)
+/* Its access ACL after the change: @acl, or the present one as the mode wants it. */
+static void set_dir_acl(struct cfs_items *own, const struct cfs_inode *i,
+			const struct cfs_attr_set *set, const struct cfs_bytes *acl)
 {
-	struct set_dir ctx = { m, i->attr.ino, set };
+	struct cfs_bytes old;
+	bool has_old = cfs_acl_get(i, false, &old);
+	uint8_t *to;
+
+	if (acl && acl->len) {
+		cfs_tx_add_acl(own, i->attr.ino, cfs_acl_access_name, *acl);
+	} else if (acl && has_old) {
+		cfs_tx_add_acl_del(own, i->attr.ino, cfs_acl_access_name);
+	} else if (!acl && has_old && (set->mask & CFS_A_MODE)) {
+		to = cfs_tx_add_acl(own, i->attr.ino, cfs_acl_access_name, old);
+		if (to)
+			cfs_acl_chmod(to, old.len, set->attr.mode);
+	}
+}
+
+CFS_AWAITS int cfs_meta_set_dir(struct cfs_meta *m, struct cfs_shard_request *rq,
+				const struct cfs_inode *i, const struct cfs_attr_set *set,
+				const struct cfs_bytes *acl)
+{
+	struct set_dir ctx = { i->attr.ino, set };
 	uint64_t parent = i->attr.parent;
 	struct cfs_attr after = i->attr;
 	struct cfs_dentry_value access = { .ino = i->attr.ino };
@@ -155,7 +179,9 @@ static CFS_AWAITS int set_dir(struct cfs_meta *m, struct cfs_shard_request *rq,
 	own = cfs_tx_at(&tx, m->shard->id);
 	up = cfs_tx_at(&tx, cfs_ino_home(parent));
 	if (own && up) {
+		cfs_tx_add_expect(own, i);
 		cfs_tx_add_set(own, i->attr.ino, set);
+		set_dir_acl(own, i, set, acl);
 		cfs_tx_add_access(up, parent, &access); /* copies the name */
 		rc = cfs_tx_run(&tx);
 	}
@@ -168,7 +194,8 @@ static CFS_AWAITS int setattr_once(struct cfs_meta *m, struct cfs_shard_request 
 	const struct cfs_msg *msg = rq->msg;
 	struct cfs_attr_set set;
 	struct cfs_inode *i;
-	int rc = cfs_meta_begin(m, msg->ino, 0, SET_BYTES, false);
+	uint32_t bytes = msg->valid & CFS_SET_MODE ? CHMOD_BYTES : SET_BYTES;
+	int rc = cfs_meta_begin(m, msg->ino, 0, bytes, false);
 
 	if (rc < 0)
 		return rc;
@@ -177,12 +204,12 @@ static CFS_AWAITS int setattr_once(struct cfs_meta *m, struct cfs_shard_request 
 		set_of(m, msg, i, &set);
 	if (i && i->dir && i->attr.ino != CFS_INO_ROOT &&
 	    (set.mask & (CFS_A_MODE | CFS_A_UID | CFS_A_GID))) {
-		cfs_meta_end(m, SET_BYTES, false);
-		return set_dir(m, rq, i, &set);
+		cfs_meta_end(m, bytes, false);
+		return cfs_meta_set_dir(m, rq, i, &set, NULL);
 	}
 	if (i)
 		set_now(m, rq, i, &set);
-	cfs_meta_end(m, SET_BYTES, false);
+	cfs_meta_end(m, bytes, false);
 	return rc;
 }
 

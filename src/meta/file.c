@@ -18,6 +18,7 @@
 #include "base/hash.h"
 #include "base/reactor.h"
 #include "base/util.h"
+#include "meta/acl.h"
 #include "meta/breaks.h"
 #include "meta/file_internal.h"
 #include "proto/place.h"
@@ -270,6 +271,8 @@ static int write_commit(struct write *w)
 	cfs_file_set_times(m, &set);
 	if (w->rq->msg->flags & CFS_F_KILLPRIV)
 		cfs_meta_kill_priv(i, &set, &it);
+	else
+		cfs_meta_kill_cap(i, &it);
 	cfs_meta_add_set(&it, i->attr.ino, &set);
 	cfs_msg_set(reply, off, w->off);
 	cfs_msg_set(reply, len, w->end - w->off);
@@ -452,6 +455,8 @@ static CFS_AWAITS int serve_wrote(struct cfs_meta *m, struct cfs_shard_request *
 		}
 		if (msg->flags & CFS_F_KILLPRIV)
 			cfs_meta_kill_priv(i, &set, &it);
+		else
+			cfs_meta_kill_cap(i, &it);
 		cfs_meta_add_set(&it, msg->ino, &set);
 		cfs_msg_set(&rq->reply, size, i->attr.size);
 		cfs_msg_set(&rq->reply, cut, i->attr.cut);
@@ -521,8 +526,12 @@ static void truncate_commit(struct truncate *t, bool *is_remote)
 			set.attr.ctime = now;
 		set.mask |= CFS_A_MTIME | CFS_A_CTIME;
 	}
+	if (set.mask & CFS_A_MODE)
+		cfs_acl_add_chmod(&it, i, set.attr.mode);
 	if (t->kills_priv)
 		cfs_meta_kill_priv(i, &set, &it);
+	else
+		cfs_meta_kill_cap(i, &it);
 	cfs_meta_add_set(&it, i->attr.ino, &set);
 	cfs_attr_merge(&after, &set.attr, set.mask);
 	if (t->rq)
@@ -535,6 +544,8 @@ static CFS_AWAITS int truncate_locked(struct truncate *t)
 {
 	struct cfs_meta *m = t->m;
 	struct cfs_inode *i = t->u.i;
+	uint32_t bytes = CFS_FILE_TRUNCATE_BYTES +
+			 (t->more->mask & CFS_A_MODE ? CFS_ACL_ITEMS_BYTES : 0);
 	bool is_less, is_remote = false;
 	int rc;
 
@@ -548,15 +559,14 @@ static CFS_AWAITS int truncate_locked(struct truncate *t)
 	else
 		rc = 0;
 	if (rc == 0)
-		rc = cfs_meta_begin(m, i->attr.ino, 0, CFS_FILE_TRUNCATE_BYTES,
-				    t->size <= i->attr.size);
+		rc = cfs_meta_begin(m, i->attr.ino, 0, bytes, t->size <= i->attr.size);
 	if (rc < 0)
 		return rc;
 	is_less = t->size < i->attr.size; /* a write of chunk 0 needs no lock, but moves no size */
 	rc = i->is_gone ? -ESTALE : 0;
 	if (rc == 0)
 		truncate_commit(t, &is_remote);
-	cfs_meta_end(m, CFS_FILE_TRUNCATE_BYTES, is_less || t->size == i->attr.size);
+	cfs_meta_end(m, bytes, is_less || t->size == i->attr.size);
 	if (rc == 0 && is_remote) {
 		rc = cfs_file_trim_finish(m, &t->u);
 		if (rc == 0)

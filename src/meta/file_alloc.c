@@ -167,6 +167,8 @@ static CFS_AWAITS int fallocate_locked(struct cfs_meta *m, struct cfs_shard_requ
 		}
 		if (msg->flags & CFS_F_KILLPRIV)
 			cfs_meta_kill_priv(i, &set, &it);
+		else
+			cfs_meta_kill_cap(i, &it);
 		cfs_meta_add_set(&it, i->attr.ino, &set);
 		after = i->attr;
 		cfs_attr_merge(&after, &set.attr, set.mask);

@@ -319,10 +319,17 @@ void cfs_meta_reply_attr(struct cfs_shard_request *rq, const struct cfs_attr *at
 	cfs_msg_set_bytes(&rq->reply, attr, rq->scratch, CFS_ATTR_BYTES);
 }
 
-void cfs_meta_kill_priv(const struct cfs_inode *i, struct cfs_attr_set *set, struct cfs_items *it)
+void cfs_meta_kill_cap(const struct cfs_inode *i, struct cfs_items *it)
 {
 	static const char capability[] = "security.capability";
 	const struct cfs_bytes name = { (const uint8_t *)capability, sizeof(capability) - 1 };
+
+	if (i->xattrs && !i->dir && cfs_xattr_find(i, name.p, name.len))
+		cfs_meta_add_xattr_del(it, i->attr.ino, name);
+}
+
+void cfs_meta_kill_priv(const struct cfs_inode *i, struct cfs_attr_set *set, struct cfs_items *it)
+{
 	uint32_t mode = set->mask & CFS_A_MODE ? set->attr.mode : i->attr.mode;
 	uint32_t kept = mode & ~(uint32_t)S_ISUID;
 
@@ -334,8 +341,7 @@ void cfs_meta_kill_priv(const struct cfs_inode *i, struct cfs_attr_set *set, str
 		set->mask |= CFS_A_MODE;
 		set->attr.mode = kept;
 	}
-	if (cfs_xattr_find(i, name.p, name.len))
-		cfs_meta_add_xattr_del(it, i->attr.ino, name);
+	cfs_meta_kill_cap(i, it);
 }
 
 void cfs_meta_add_removal(struct cfs_meta *m, const struct cfs_inode *i, struct cfs_items *it)

@@ -16,9 +16,11 @@ static uint8_t *put_bytes(uint8_t *p, struct cfs_bytes b)
 void cfs_meta_add_inode(struct cfs_items *it, const struct cfs_attr *attr)
 {
 	uint8_t *p = cfs_items_add(it, CFS_META_INODE, CFS_ATTR_BYTES);
+	struct cfs_attr a = *attr;
 
+	a.iflags &= ~CFS_IFLAG_ACL;
 	if (p)
-		cfs_attr_encode(attr, p);
+		cfs_attr_encode(&a, p);
 }
 
 /* Where an attribute is, by the order of its bit; @is_wide: 64 bits. */
@@ -196,22 +198,24 @@ int cfs_meta_get_dir_parent(const struct cfs_item *item, uint64_t *ino, uint64_t
 	return 0;
 }
 
-static void add_xattr(struct cfs_items *it, uint8_t kind, uint64_t ino, struct cfs_bytes name,
-		      struct cfs_bytes value)
+static uint8_t *add_xattr(struct cfs_items *it, uint8_t kind, uint64_t ino, struct cfs_bytes name,
+			  struct cfs_bytes value)
 {
 	struct cfs_meta_xattr h = { .ino = cfs_to_le64(ino), .name_bytes = cfs_to_le32(name.len) };
 	uint8_t *p = cfs_items_add(it, kind, (uint32_t)sizeof(h) + name.len + value.len);
 
 	if (!p)
-		return;
+		return NULL;
 	memcpy(p, &h, sizeof(h));
-	put_bytes(put_bytes(p + sizeof(h), name), value);
+	p = put_bytes(p + sizeof(h), name);
+	put_bytes(p, value);
+	return p;
 }
 
-void cfs_meta_add_xattr(struct cfs_items *it, uint64_t ino, struct cfs_bytes name,
-			struct cfs_bytes value)
+uint8_t *cfs_meta_add_xattr(struct cfs_items *it, uint64_t ino, struct cfs_bytes name,
+			    struct cfs_bytes value)
 {
-	add_xattr(it, CFS_META_XATTR, ino, name, value);
+	return add_xattr(it, CFS_META_XATTR, ino, name, value);
 }
 
 void cfs_meta_add_xattr_del(struct cfs_items *it, uint64_t ino, struct cfs_bytes name)

@@ -167,8 +167,9 @@ void cfs_meta_add_inode_del(struct cfs_items *it, uint64_t ino);
 void cfs_meta_add_target(struct cfs_items *it, uint64_t ino, struct cfs_bytes target);
 void cfs_meta_add_dir_parent(struct cfs_items *it, uint64_t ino, uint64_t parent,
 			     struct cfs_bytes name);
-void cfs_meta_add_xattr(struct cfs_items *it, uint64_t ino, struct cfs_bytes name,
-			struct cfs_bytes value);
+/* Returns where the value is, until the items are placed; NULL: no room. */
+uint8_t *cfs_meta_add_xattr(struct cfs_items *it, uint64_t ino, struct cfs_bytes name,
+			    struct cfs_bytes value);
 void cfs_meta_add_xattr_del(struct cfs_items *it, uint64_t ino, struct cfs_bytes name);
 void cfs_meta_add_open(struct cfs_items *it, uint64_t ino, uint64_t session, uint32_t count);
 

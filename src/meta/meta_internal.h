@@ -76,8 +76,11 @@ struct cfs_inode *cfs_meta_inode(struct cfs_meta *m, uint64_t ino, int *rc);
 /* What FSYNC, WRITE and so on put in a reply: @attr in scratch. */
 void cfs_meta_reply_attr(struct cfs_shard_request *rq, const struct cfs_attr *attr);
 
-/* What a change of contents or owner takes away: set-uid, set-gid (with group execution),
- * security.capability. Updates @set and adds items; nothing when there is nothing to take. */
+/* What a change of contents takes away, whoever makes it: security.capability. Adds an item; none
+ * when there is nothing to take. */
+void cfs_meta_kill_cap(const struct cfs_inode *i, struct cfs_items *it);
+/* What a change of owner takes away too, and one of contents by a caller who may not set them:
+ * set-uid, and set-gid with group execution. Updates @set besides. */
 void cfs_meta_kill_priv(const struct cfs_inode *i, struct cfs_attr_set *set, struct cfs_items *it);
 
 /* atime.c: somebody has read @ino, which need not be here: its access time is seen to. */
@@ -108,6 +111,14 @@ CFS_AWAITS int cfs_meta_call(struct cfs_meta *m, uint32_t shard, struct cfs_msg 
 			     struct cfs_net_reply *out);
 /* Attributes, wherever the inode is. -ESTALE. */
 CFS_AWAITS int cfs_meta_getattr(struct cfs_meta *m, uint64_t ino, struct cfs_attr *out);
+/*
+ * Permissions of a directory that is not the root, in both halves: @set, and its access ACL: @acl,
+ * empty to have none, NULL to have the present one follow the mode. @i must not have been waited
+ * with. Returns as cfs_tx_run(); a SETATTR is answered with the attributes.
+ */
+CFS_AWAITS int cfs_meta_set_dir(struct cfs_meta *m, struct cfs_shard_request *rq,
+				const struct cfs_inode *i, const struct cfs_attr_set *set,
+				const struct cfs_bytes *acl);
 /* A dentry, wherever the directory is: number, type, place; what is prepared there is awaited.
  * -ENOENT; -ENOTDIR; -ESTALE. */
 CFS_AWAITS int cfs_meta_look(struct cfs_meta *m, uint64_t dir, struct cfs_bytes name,

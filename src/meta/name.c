@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "base/util.h"
+#include "meta/acl.h"
 #include "meta/breaks.h"
 #include "meta/tx.h"
 
@@ -151,8 +152,10 @@ static bool is_creatable(uint32_t mode)
 	}
 }
 
+/* @acl_out: the directory's default ACL, of which the new inode has its own; empty: there is none,
+ * and then the umask counts. */
 static void attr_new(struct cfs_meta *m, const struct cfs_msg *msg, const struct cfs_inode *dir,
-		     uint64_t ino, struct cfs_attr *a)
+		     uint64_t ino, struct cfs_attr *a, struct cfs_bytes *acl_out)
 {
 	int64_t now = (int64_t)cfs_meta_now(m);
 
@@ -167,8 +170,14 @@ static void attr_new(struct cfs_meta *m, const struct cfs_msg *msg, const struct
 		.ctime = now,
 		.btime = now,
 	};
-	if (cfs_msg_is_set(msg, umask) && !S_ISLNK(a->mode))
-		a->mode &= ~(msg->umask & 0777);
+	if (cfs_acl_inherit(dir, &a->mode, acl_out)) {
+		if (S_ISDIR(a->mode) || !cfs_acl_is_minimal(*acl_out))
+			a->iflags = CFS_IFLAG_ACL;
+	} else {
+		*acl_out = (struct cfs_bytes){ 0 };
+		if (cfs_msg_is_set(msg, umask) && !S_ISLNK(a->mode))
+			a->mode &= ~(msg->umask & 0777);
+	}
 	if (dir->attr.mode & S_ISGID) {
 		a->gid = dir->attr.gid;
 		if (S_ISDIR(a->mode))
@@ -201,7 +210,9 @@ static int create_check(const struct cfs_msg *msg, bool is_tmp)
 	return memchr(msg->data.p, 0, msg->data.len) ? -EINVAL : 0;
 }
 
-#define CREATE_BYTES (CFS_PATH_BYTES_MAX + CFS_NAME_BYTES_MAX + 512u)
+/* A symbolic link's target, or an ACL. */
+#define CREATE_BYTES (CFS_PATH_BYTES_MAX + CFS_NAME_BYTES_MAX + 768u)
+_Static_assert(CFS_ACL_BYTES_MAX <= CFS_PATH_BYTES_MAX, "an ACL takes no more room than a target");
 
 /* The name is there: an error, or what it names, for the client to open. */
 static int create_existing(struct cfs_meta *m, struct cfs_shard_request *rq,
@@ -223,6 +234,7 @@ static int create_now(struct cfs_meta *m, struct cfs_shard_request *rq)
 	struct cfs_attr a;
 	struct cfs_items it;
 	struct cfs_inode *dir;
+	struct cfs_bytes acl;
 	bool has_dep = m->serials.has_dep;
 	int rc = 0;
 
@@ -235,13 +247,15 @@ static int create_now(struct cfs_meta *m, struct cfs_shard_request *rq)
 	v.ino = cfs_serials_take(m, m->shard->id);
 	if (v.ino == 0)
 		return -CFS_EAGAIN_LATER;
-	attr_new(m, msg, dir, v.ino, &a);
+	attr_new(m, msg, dir, v.ino, &a, &acl);
 	if (is_tmp)
 		a.nlink = 0;
 	cfs_shard_items(m->shard, &it);
 	cfs_meta_add_inode(&it, &a);
 	if (S_ISLNK(a.mode))
 		cfs_meta_add_target(&it, a.ino, msg->data);
+	if (acl.len)
+		cfs_acl_add_inherited(&it, a.ino, a.mode, acl);
 	if (is_tmp || (msg->flags & CFS_F_OPEN))
 		cfs_meta_add_open(&it, a.ino, msg->sess, 1);
 	if (!is_tmp) {
@@ -292,6 +306,7 @@ static CFS_AWAITS int mkdir_once(struct cfs_meta *m, struct cfs_shard_request *r
 	struct cfs_inode *dir;
 	struct cfs_items *own, *home;
 	struct cfs_tx_link link = { .dir = msg->ino, .flags = CFS_TX_F_EXCL };
+	struct cfs_bytes acl;
 	struct cfs_attr a;
 	struct cfs_tx tx;
 	uint64_t place, ino;
@@ -309,7 +324,7 @@ static CFS_AWAITS int mkdir_once(struct cfs_meta *m, struct cfs_shard_request *r
 	ino = cfs_serials_take(m, cfs_place_shard(place, m->shard->env->shards));
 	if (ino == 0)
 		return -CFS_EAGAIN_LATER;
-	attr_new(m, msg, dir, ino, &a);
+	attr_new(m, msg, dir, ino, &a, &acl);
 	a.nlink = 2;
 	a.place = place;
 	a.parent = msg->ino;
@@ -329,6 +344,8 @@ static CFS_AWAITS int mkdir_once(struct cfs_meta *m, struct cfs_shard_request *r
 	if (own && home) {
 		cfs_tx_add_link(own, &link);
 		cfs_tx_add_dir_new(home, &a, msg->name);
+		if (acl.len)
+			cfs_tx_add_inherited(home, ino, a.mode, acl);
 		rc = cfs_tx_run(&tx);
 	} else {
 		rc = -ENOMEM;

@@ -15,6 +15,7 @@
 #include "base/hash.h"
 #include "base/reactor.h"
 #include "base/util.h"
+#include "meta/acl.h"
 #include "meta/file.h"
 
 #define SLOTS_MIN 64u
@@ -128,11 +129,14 @@ int cfs_inode_put(struct cfs_tables *t, const struct cfs_attr *attr, struct cfs_
 {
 	struct cfs_inode *i = cfs_inode_find(t, attr->ino);
 	struct cfs_inode **slot;
+	uint32_t iflags;
 
 	if (i) {
 		if ((i->attr.mode & S_IFMT) != (attr->mode & S_IFMT))
 			return -CFS_EBAD_FORMAT;
+		iflags = i->attr.iflags;
 		i->attr = *attr;
+		i->attr.iflags = (attr->iflags & ~CFS_IFLAG_ACL) | (iflags & CFS_IFLAG_ACL);
 		if (i->dir)
 			dir_counts(i);
 		*out = i;
@@ -144,6 +148,7 @@ int cfs_inode_put(struct cfs_tables *t, const struct cfs_attr *attr, struct cfs_
 	if (!i)
 		return -ENOMEM;
 	i->attr = *attr;
+	i->attr.iflags &= ~CFS_IFLAG_ACL; /* it has no xattrs yet */
 	if (S_ISDIR(attr->mode)) {
 		i->dir = calloc(1, sizeof(*i->dir));
 		if (!i->dir) {
@@ -223,6 +228,18 @@ int cfs_inode_set_open(struct cfs_inode *i, uint64_t session, uint32_t count)
 
 /* --- extended attributes --- */
 
+/* Whoever asks for attributes learns whether there is an ACL to be asked for. */
+static void acl_flag(struct cfs_inode *i)
+{
+	i->attr.iflags &= ~CFS_IFLAG_ACL;
+	for (const struct cfs_xattr *x = i->xattrs; x; x = x->next) {
+		struct cfs_bytes name = { x->bytes, x->name_bytes };
+
+		if (cfs_acl_is_access(name) || cfs_acl_is_default(name))
+			i->attr.iflags |= CFS_IFLAG_ACL;
+	}
+}
+
 const struct cfs_xattr *cfs_xattr_find(const struct cfs_inode *i, const void *name,
 				       uint32_t name_bytes)
 {
@@ -253,6 +270,7 @@ int cfs_xattr_put(struct cfs_inode *i, const void *name, uint32_t name_bytes, co
 	x->next = NULL;
 	*link = x;
 	i->xattr_bytes += name_bytes + value_bytes;
+	acl_flag(i);
 	return 0;
 }
 
@@ -267,6 +285,7 @@ void cfs_xattr_remove(struct cfs_inode *i, const void *name, uint32_t name_bytes
 	*link = x->next;
 	i->xattr_bytes -= x->name_bytes + x->value_bytes;
 	free(x);
+	acl_flag(i);
 }
 
 /* --- dentries --- */
@@ -476,6 +495,21 @@ static void check_dir(const struct cfs_tables *t, const struct cfs_inode *dir, u
 	*dentries += entries;
 }
 
+static void check_acls(const struct cfs_inode *i, void (*report)(void *ctx, const char *what),
+		       void *ctx)
+{
+	struct cfs_bytes v;
+
+	if (cfs_acl_get(i, false, &v)) {
+		if (cfs_acl_check(v) < 0 || cfs_acl_is_minimal(v))
+			report(ctx, "inode: its access ACL is none");
+		else if (cfs_acl_perm(v) != (i->attr.mode & CFS_ACL_PERM))
+			report(ctx, "inode: its access ACL and its mode differ");
+	}
+	if (cfs_acl_get(i, true, &v) && (!i->dir || cfs_acl_check(v) < 0))
+		report(ctx, "inode: its default ACL is none, or it is no directory");
+}
+
 void cfs_tables_check(const struct cfs_tables *t, void (*report)(void *ctx, const char *what),
 		      void *ctx)
 {
@@ -495,6 +529,7 @@ void cfs_tables_check(const struct cfs_tables *t, void (*report)(void *ctx, cons
 			check_dir(t, i, &dentries, report, ctx);
 		if (S_ISLNK(i->attr.mode) && !i->target)
 			report(ctx, "symbolic link without a target");
+		check_acls(i, report, ctx);
 	}
 	if (inodes != t->inode_count)
 		report(ctx, "count of inodes differs from the table");

@@ -51,8 +51,8 @@ struct cfs_dir {
 
 /*
  * An inode whose home this shard is. attr.nlink of a directory is kept at 2 + subdirs, attr.size at
- * its entries; for others both are as the items said. An inode that is no directory and has nlink 0
- * is an orphan: it stays while somebody has it open.
+ * its entries; for others both are as the items said. CFS_IFLAG_ACL follows from the xattrs. An
+ * inode that is no directory and has nlink 0 is an orphan: it stays while somebody has it open.
  */
 struct cfs_inode {
 	struct cfs_inode *hash_next;
@@ -96,6 +96,11 @@ void cfs_tables_fini(struct cfs_tables *t);
 /* --- inodes --- */
 
 struct cfs_inode *cfs_inode_find(const struct cfs_tables *t, uint64_t ino); /* NULL: not here */
+/* Cheap; what it is: acl.h. */
+static inline bool cfs_inode_has_acl(const struct cfs_inode *i)
+{
+	return i->attr.iflags & CFS_IFLAG_ACL;
+}
 static inline bool cfs_inode_is_dir(const struct cfs_inode *i)
 {
 	return i->dir != NULL;

@@ -29,6 +29,7 @@
 #include "meta/tx_internal.h"
 
 #define RETRY_NS (50ull * 1000 * 1000)
+#define END_BYTES 4096u /* the end of a transaction besides its results: what they remove */
 
 int cfs_tx_number_cmp(const struct cfs_tx_number *a, const struct cfs_tx_number *b)
 {
@@ -169,12 +170,16 @@ static void prepared_end(struct cfs_tx_prepared *p)
 static CFS_AWAITS int prepared_finish(struct cfs_meta *m, const struct cfs_tx_number *n,
 				      bool is_commit, const struct cfs_record_dep *dep)
 {
-	const uint32_t bytes = CFS_TX_RESULTS_BYTES_MAX * 2;
-	struct cfs_tx_prepared *p;
+	struct cfs_tx_prepared *p = prepared_find(m->tx, n);
 	struct cfs_items it;
 	struct cfs_meta_tx_end end = { cfs_tx_number_encode(n) };
+	uint32_t bytes;
 	uint8_t *to;
 	int rc;
+
+	if (!p || !p->is_placed)
+		return 0;
+	bytes = p->result_bytes + END_BYTES;
 
 	/* The coordinator has decided: without room it waits until there is some. */
 	while ((rc = cfs_shard_reserve(m->shard, bytes, true)) < 0) {
@@ -295,8 +300,8 @@ void cfs_tx_ask_soon(struct cfs_tx_prepared *p)
 static CFS_AWAITS int prepare(struct cfs_meta *m, struct cfs_tx_prepared *p,
 			      struct cfs_shard_request *rq, const struct cfs_tx_seen *floor)
 {
-	const uint32_t bytes = CFS_TX_RESULTS_BYTES_MAX + 512;
 	const struct cfs_msg *msg = rq->msg;
+	const uint32_t results_max = cfs_tx_results_max(msg->items.len), bytes = results_max + 512;
 	bool is_ordered = cfs_msg_is_set(msg, flags) && (msg->flags & CFS_F_ORDERED);
 	struct cfs_items it, results;
 	struct cfs_meta_tx_prepare h = { .number = cfs_tx_number_encode(&p->number),
@@ -313,12 +318,12 @@ static CFS_AWAITS int prepare(struct cfs_meta *m, struct cfs_tx_prepared *p,
 	rc = cfs_shard_reserve(m->shard, bytes, false);
 	if (rc < 0)
 		return rc;
-	buf = malloc(CFS_TX_RESULTS_BYTES_MAX);
+	buf = malloc(results_max);
 	rc = buf ? 0 : -ENOMEM;
 	if (rc == 0 && p->holder.is_aborted)
 		rc = -ECANCELED;
 	if (rc == 0) {
-		cfs_items_init(&results, buf, CFS_TX_RESULTS_BYTES_MAX);
+		cfs_items_init(&results, buf, results_max);
 		rc = cfs_tx_steps_eval(m, msg->items.p, msg->items.len, true, &results, &p->seen);
 	}
 	if (rc == 0) {
@@ -360,6 +365,8 @@ CFS_AWAITS int cfs_tx_serve_prepare(struct cfs_meta *m, struct cfs_shard_request
 
 	if (rc < 0)
 		return rc;
+	if (rq->msg->items.len > CFS_TX_STEPS_BYTES_MAX + 64)
+		return -EINVAL;
 	if (n.shard >= m->shard->env->shards || n.shard == m->shard->id || keys.count == 0)
 		return -EINVAL;
 	for (uint32_t i = 0; i < keys.count; i++) {
@@ -678,13 +685,13 @@ void cfs_tx_walk(const struct cfs_meta *m, void (*fn)(void *ctx, const struct cf
 
 static int prepared_take_place(struct cfs_meta *m, struct cfs_tx_prepared *p)
 {
-	CFS_CLEANUP(cfs_free_p) uint8_t *buf = malloc(CFS_TX_RESULTS_BYTES_MAX * 2);
+	CFS_CLEANUP(cfs_free_p) uint8_t *buf = malloc(p->result_bytes + END_BYTES);
 	struct cfs_items it;
 	int rc;
 
 	if (!buf)
 		return -ENOMEM;
-	cfs_items_init(&it, buf, CFS_TX_RESULTS_BYTES_MAX * 2);
+	cfs_items_init(&it, buf, p->result_bytes + END_BYTES);
 	memcpy(it.buf, p->results, p->result_bytes);
 	it.len_bytes = p->result_bytes;
 	rc = cfs_tx_results_removals(m, p->results, p->result_bytes, &it);

@@ -432,7 +432,7 @@ static CFS_AWAITS void prepare_run(void *arg)
 	struct prepare_job *j = arg;
 	struct cfs_tx_piece *p = j->piece;
 	struct cfs_shard_env *env = j->tx->meta->shard->env;
-	uint8_t bytes[CFS_TX_STEPS_BYTES_MAX / 2];
+	uint8_t bytes[1024];
 	struct cfs_items steps;
 	struct cfs_msg msg = { .kind = CFS_MSG_REQUEST, .op = CFS_OP_TX_PREPARE };
 	struct cfs_net_reply reply;
@@ -552,9 +552,9 @@ static CFS_AWAITS int prepare_ordered(struct cfs_tx *tx, struct cfs_tx_try *y)
 
 static CFS_AWAITS int decide(struct cfs_tx *tx, struct cfs_tx_try *y)
 {
-	const uint32_t bytes = CFS_TX_RESULTS_BYTES_MAX + 512;
 	struct cfs_meta *m = tx->meta;
 	struct cfs_tx_piece *own = piece_of(tx, m->shard->id);
+	const uint32_t bytes = cfs_tx_results_max(own ? own->steps.len_bytes : 0) + 512;
 	struct cfs_record_dep deps[CFS_TX_SHARDS_MAX + 1];
 	uint32_t dep_count = 0;
 	struct cfs_items it;
@@ -631,7 +631,7 @@ static CFS_AWAITS int run_local(struct cfs_tx *tx)
 {
 	struct cfs_meta *m = tx->meta;
 	struct cfs_tx_piece *own = tx->pieces[0];
-	const uint32_t bytes = CFS_TX_RESULTS_BYTES_MAX;
+	const uint32_t bytes = cfs_tx_results_max(own->steps.len_bytes);
 	uint32_t dep_count = 0;
 	struct cfs_items it;
 	int rc = 0;

@@ -38,6 +38,11 @@ struct step_dir_move { /* the name follows */
 	cfs_le32 mode, uid, gid, reserved;
 } CFS_PACKED;
 
+struct step_expect {
+	cfs_le64 ino, acl; /* acl: cfs_acl_hash() */
+	cfs_le32 mode, uid, gid, reserved;
+} CFS_PACKED;
+
 struct step_access { /* the name follows */
 	cfs_le64 dir, ino;
 	cfs_le32 mode, uid, gid, reserved;
@@ -136,13 +141,60 @@ void cfs_tx_add_access(struct cfs_items *it, uint64_t dir, const struct cfs_dent
 	add(it, CFS_TX_ACCESS, &s, sizeof(s), d->name);
 }
 
+/* An item's bytes as a step: the item at @at becomes one. */
+static void as_step(struct cfs_items *it, uint32_t at, uint8_t kind)
+{
+	if (cfs_items_rc(it) == 0)
+		((struct cfs_item_header *)(void *)(it->buf + at))->kind = kind;
+}
+
 void cfs_tx_add_set(struct cfs_items *it, uint64_t ino, const struct cfs_attr_set *set)
 {
 	uint32_t at = it->len_bytes;
 
 	cfs_meta_add_set(it, ino, set);
-	if (cfs_items_rc(it) == 0)
-		((struct cfs_item_header *)(void *)(it->buf + at))->kind = CFS_TX_SET;
+	as_step(it, at, CFS_TX_SET);
+}
+
+void cfs_tx_add_expect(struct cfs_items *it, const struct cfs_inode *i)
+{
+	struct step_expect s = { .ino = cfs_to_le64(i->attr.ino),
+				 .acl = cfs_to_le64(cfs_acl_hash(i)),
+				 .mode = cfs_to_le32(i->attr.mode),
+				 .uid = cfs_to_le32(i->attr.uid),
+				 .gid = cfs_to_le32(i->attr.gid) };
+
+	add(it, CFS_TX_EXPECT, &s, sizeof(s), no_name);
+}
+
+uint8_t *cfs_tx_add_acl(struct cfs_items *it, uint64_t ino, struct cfs_bytes name,
+			struct cfs_bytes value)
+{
+	uint32_t at = it->len_bytes;
+	uint8_t *to = cfs_meta_add_xattr(it, ino, name, value);
+
+	as_step(it, at, CFS_TX_ACL);
+	return to;
+}
+
+void cfs_tx_add_inherited(struct cfs_items *it, uint64_t ino, uint32_t mode, struct cfs_bytes value)
+{
+	uint32_t at = it->len_bytes, next = at;
+	struct cfs_item item;
+
+	cfs_acl_add_inherited(it, ino, mode, value);
+	while (cfs_items_rc(it) == 0 && cfs_items_next(it->buf, it->len_bytes, &next, &item) > 0) {
+		as_step(it, at, CFS_TX_ACL);
+		at = next;
+	}
+}
+
+void cfs_tx_add_acl_del(struct cfs_items *it, uint64_t ino, struct cfs_bytes name)
+{
+	uint32_t at = it->len_bytes;
+
+	cfs_meta_add_xattr_del(it, ino, name);
+	as_step(it, at, CFS_TX_ACL_DEL);
 }
 
 /* --- decoding --- */
@@ -211,6 +263,11 @@ static bool step_is_sound(const struct cfs_item *item)
 		return item->len_bytes > sizeof(struct step_access);
 	case CFS_TX_SET:
 		return item->len_bytes >= sizeof(struct cfs_meta_set);
+	case CFS_TX_EXPECT:
+		return item->len_bytes == sizeof(struct step_expect);
+	case CFS_TX_ACL:
+	case CFS_TX_ACL_DEL:
+		return item->len_bytes > sizeof(struct cfs_meta_xattr);
 	default:
 		return false;
 	}
@@ -339,7 +396,8 @@ static int eval_nlink(struct cfs_meta *m, const struct cfs_item *item, bool is_p
 	return 0;
 }
 
-static int eval_dir_new(struct cfs_meta *m, const struct cfs_item *item, struct cfs_items *out)
+static int eval_dir_new(struct cfs_meta *m, const struct cfs_item *item, struct cfs_items *out,
+			struct cfs_tx_seen *seen)
 {
 	struct cfs_attr a;
 	struct cfs_bytes name = { item->data + CFS_ATTR_BYTES, item->len_bytes - CFS_ATTR_BYTES };
@@ -352,6 +410,7 @@ static int eval_dir_new(struct cfs_meta *m, const struct cfs_item *item, struct 
 		return -CFS_EAGAIN_LATER;
 	cfs_meta_add_inode(out, &a);
 	cfs_meta_add_dir_parent(out, a.ino, a.parent, name);
+	seen->new_dir = a.ino;
 	return 0;
 }
 
@@ -432,6 +491,46 @@ static int eval_set(struct cfs_meta *m, const struct cfs_item *item, struct cfs_
 	return 0;
 }
 
+static int eval_expect(struct cfs_meta *m, const struct cfs_item *item)
+{
+	const struct cfs_inode *i;
+	struct step_expect s;
+	struct cfs_bytes none;
+
+	if (!get(item, &s, sizeof(s), false, &none))
+		return -CFS_EBAD_FORMAT;
+	i = cfs_inode_find(&m->tables, cfs_from_le64(s.ino));
+	if (!i)
+		return -ESTALE;
+	return i->attr.mode == cfs_from_le32(s.mode) && i->attr.uid == cfs_from_le32(s.uid) &&
+			       i->attr.gid == cfs_from_le32(s.gid) &&
+			       cfs_acl_hash(i) == cfs_from_le64(s.acl)
+		       ? 0
+		       : -CFS_EAGAIN_LATER;
+}
+
+static int eval_acl(struct cfs_meta *m, const struct cfs_item *item, struct cfs_items *out,
+		    const struct cfs_tx_seen *seen)
+{
+	bool is_del = item->kind == CFS_TX_ACL_DEL;
+	struct cfs_bytes name, value;
+	uint64_t ino;
+	int rc = cfs_meta_get_xattr(item, &ino, &name, &value);
+
+	if (rc < 0)
+		return rc;
+	if ((!cfs_acl_is_access(name) && !cfs_acl_is_default(name)) ||
+	    (is_del ? value.len > 0 : cfs_acl_check(value) < 0))
+		return -CFS_EBAD_FORMAT;
+	if (ino != seen->new_dir && !find_dir(m, ino))
+		return -ESTALE;
+	if (is_del)
+		cfs_meta_add_xattr_del(out, ino, name);
+	else
+		cfs_meta_add_xattr(out, ino, name, value);
+	return 0;
+}
+
 static int eval_step(struct cfs_meta *m, const struct cfs_item *item, bool is_prepare,
 		     struct cfs_items *out, struct cfs_tx_seen *seen)
 {
@@ -445,7 +544,7 @@ static int eval_step(struct cfs_meta *m, const struct cfs_item *item, bool is_pr
 	case CFS_TX_NLINK:
 		return eval_nlink(m, item, is_prepare, out, seen);
 	case CFS_TX_DIR_NEW:
-		return eval_dir_new(m, item, out);
+		return eval_dir_new(m, item, out, seen);
 	case CFS_TX_DIR_GONE:
 		return eval_dir_gone(m, item, out);
 	case CFS_TX_DIR_MOVE:
@@ -454,6 +553,11 @@ static int eval_step(struct cfs_meta *m, const struct cfs_item *item, bool is_pr
 		return eval_access(m, item, out);
 	case CFS_TX_SET:
 		return eval_set(m, item, out);
+	case CFS_TX_EXPECT:
+		return eval_expect(m, item);
+	case CFS_TX_ACL:
+	case CFS_TX_ACL_DEL:
+		return eval_acl(m, item, out, seen);
 	default:
 		return -CFS_EBAD_FORMAT;
 	}

@@ -9,13 +9,17 @@
 #ifndef CFS_META_TX_STEP_H
 #define CFS_META_TX_STEP_H
 
+#include "meta/acl.h"
 #include "meta/meta_internal.h"
 
 #define CFS_TX_KEYS_MAX 8u
-/* Steps of one shard: at most 4 with a name, and headers. */
-#define CFS_TX_STEPS_BYTES_MAX 2048u
-/* Results of one shard's steps. */
-#define CFS_TX_RESULTS_BYTES_MAX 4096u
+/* Steps of one shard: at most 4 with a name, headers, and what a directory inherits. */
+#define CFS_TX_STEPS_BYTES_MAX (2048u + CFS_ACL_ITEMS_BYTES)
+/* Results of one shard's @steps_bytes: as much, and room for what steps make besides. */
+static inline uint32_t cfs_tx_results_max(uint32_t steps_bytes)
+{
+	return 4096u + steps_bytes;
+}
 
 enum cfs_tx_step_kind {
 	CFS_TX_FLOOR = 80,    /* the coordinator keeps nothing below this number */
@@ -27,6 +31,9 @@ enum cfs_tx_step_kind {
 	CFS_TX_DIR_MOVE = 86, /* it has another name or parent */
 	CFS_TX_ACCESS = 87,   /* a directory's access half, in its parent */
 	CFS_TX_SET = 88,      /* attributes: an item CFS_META_SET's bytes */
+	CFS_TX_EXPECT = 89,   /* permissions are still these */
+	CFS_TX_ACL = 90,      /* an ACL: an item CFS_META_XATTR's bytes */
+	CFS_TX_ACL_DEL = 91,  /* an item CFS_META_XATTR_DEL's bytes */
 };
 
 #define CFS_TX_F_EXCL 0x1u /* LINK: what is there already is an error of the request */
@@ -57,6 +64,15 @@ void cfs_tx_add_dir_move(struct cfs_items *it, const struct cfs_tx_dir_move *m);
 /* @d: the directory's number, permissions and name; in @dir. */
 void cfs_tx_add_access(struct cfs_items *it, uint64_t dir, const struct cfs_dentry_value *d);
 void cfs_tx_add_set(struct cfs_items *it, uint64_t ino, const struct cfs_attr_set *set);
+/* Mode, owner and access ACL of @i are what they are now. */
+void cfs_tx_add_expect(struct cfs_items *it, const struct cfs_inode *i);
+/* An ACL of @ino by its attribute's name; @ino is there, or new by a step before. */
+uint8_t *cfs_tx_add_acl(struct cfs_items *it, uint64_t ino, struct cfs_bytes name,
+			struct cfs_bytes value); /* as cfs_meta_add_xattr() */
+/* As cfs_acl_add_inherited(). */
+void cfs_tx_add_inherited(struct cfs_items *it, uint64_t ino, uint32_t mode,
+			  struct cfs_bytes value);
+void cfs_tx_add_acl_del(struct cfs_items *it, uint64_t ino, struct cfs_bytes name);
 
 struct cfs_tx_keys {
 	uint64_t ino[CFS_TX_KEYS_MAX]; /* ascending, each once */
@@ -68,6 +84,7 @@ struct cfs_tx_seen {
 	bool has_attr;
 	struct cfs_attr attr; /* of the inode whose links changed, after */
 	uint64_t floor_epoch, floor_count;
+	uint64_t new_dir; /* of a DIR_NEW before; 0: none */
 };
 
 /* The keys that @steps need. 0; -CFS_EBAD_FORMAT: not a list of steps, or of too many keys. */

@@ -119,7 +119,7 @@ enum cfs_field {
 	  CFS_H(data) | CFS_H(cookie) | CFS_H(flags) | CFS_H(parent), 0) \
 	O(GETXATTR, 27, CFS_H(ino) | CFS_H(name) | CFS_H(len), 0, CFS_H(data) | CFS_H(len), 0) \
 	O(SETXATTR, 28, CFS_H(ino) | CFS_H(name) | CFS_H(data), CFS_H(flags), 0, 1) \
-	O(LISTXATTR, 29, CFS_H(ino) | CFS_H(len), 0, CFS_H(data) | CFS_H(len), 0) \
+	O(LISTXATTR, 29, CFS_H(ino) | CFS_H(len), CFS_H(flags), CFS_H(data) | CFS_H(len), 0) \
 	O(REMOVEXATTR, 30, CFS_H(ino) | CFS_H(name), 0, 0, 1) \
 	O(OPEN, 31, CFS_H(ino), CFS_H(flags), CFS_H(attr), 1) \
 	O(RELEASE, 32, CFS_H(ino), CFS_H(flags), 0, 1) \
@@ -179,7 +179,9 @@ enum cfs_op {
 #define CFS_F_NOREPLACE 0x8u /* RENAME */
 #define CFS_F_EXCHANGE 0x10u /* RENAME */
 #define CFS_F_PLUS 0x20u     /* READDIR: with attributes */
-#define CFS_F_KILLPRIV 0x40u /* WRITE, WROTE, FALLOCATE: drop set-uid and set-gid */
+#define CFS_F_KILLPRIV \
+	0x40u /* WRITE, WROTE, OPEN, FALLOCATE: drop set-uid and set-gid; SETXATTR of an access \
+		 ACL: set-gid */
 #define CFS_F_XATTR_CREATE 0x80u
 #define CFS_F_XATTR_REPLACE 0x100u
 #define CFS_F_DATASYNC 0x200u /* FSYNC */
@@ -187,10 +189,11 @@ enum cfs_op {
 #define CFS_F_TMPFILE 0x800u  /* CREATE: no dentry, nlink 0 */
 #define CFS_F_DIR_OK \
 	0x1000u /* RENAME at shard 0: the source is a directory that gets another parent */
-#define CFS_F_COMMIT 0x2000u    /* TX_END, TX_ASK's reply: decided; else aborted */
-#define CFS_F_UNDECIDED 0x4000u /* TX_ASK's reply: still running */
-#define CFS_F_EOF 0x8000u       /* READDIR's reply: nothing follows */
-#define CFS_F_ORDERED 0x10000u  /* TX_PREPARE: wait, do not say busy */
+#define CFS_F_COMMIT 0x2000u      /* TX_END, TX_ASK's reply: decided; else aborted */
+#define CFS_F_UNDECIDED 0x4000u   /* TX_ASK's reply: still running */
+#define CFS_F_EOF 0x8000u         /* READDIR's reply: nothing follows */
+#define CFS_F_ORDERED 0x10000u    /* TX_PREPARE: wait, do not say busy */
+#define CFS_F_NO_TRUSTED 0x20000u /* LISTXATTR: without trusted. */
 #define CFS_F_ATIME \
 	0x100000u /* GETATTR, CHUNK_READ, READDIR, READLINK, RELEASE: it was read, see to its \
 		     atime */
@@ -204,6 +207,9 @@ struct cfs_attr {
 	uint64_t place, parent; /* of a directory */
 };
 #define CFS_ATTR_BYTES 112u
+/* In iflags of a reply: it has an access or a default ACL. Follows from the extended attributes; in
+ * an item it says nothing. */
+#define CFS_IFLAG_ACL 0x80000000u
 
 /* iflags; values as of FS_IOC_GETFLAGS, lsattr(1): */
 #define CFS_IFLAG_NOATIME 0x80u

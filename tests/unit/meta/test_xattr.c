@@ -32,7 +32,7 @@ static CFS_AWAITS void finish(struct harness *h)
 	free(h);
 }
 
-static CFS_AWAITS int list(struct harness *h, uint64_t ino, char *out, uint32_t cap)
+static CFS_AWAITS int list(struct harness *h, uint64_t ino, char *out, uint32_t cap, uint32_t flags)
 {
 	struct cfs_msg m = { .op = CFS_OP_LISTXATTR };
 	struct cfs_net_reply r;
@@ -40,6 +40,7 @@ static CFS_AWAITS int list(struct harness *h, uint64_t ino, char *out, uint32_t 
 
 	cfs_msg_set(&m, ino, ino);
 	cfs_msg_set(&m, len, cap);
+	cfs_msg_set(&m, flags, flags);
 	rc = harness_call(h, &m, &r);
 	if (rc == 0) {
 		if (cfs_msg_is_set(&r.msg, data) && r.msg.data.len)
@@ -85,9 +86,9 @@ CFS_TEST_SIM(set_get_list_remove)
 	assert_int_equal(hs_getxattr(h, f, "user.a", buf, 3), -ERANGE);
 	assert_int_equal(hs_getxattr(h, f, "user.none", buf, 3), -ENODATA);
 	assert_int_equal(hs_getxattr(h, f, "security.selinux", buf, 64), 0);
-	assert_int_equal(list(h, f, buf, 0), 7 + 17);
-	assert_int_equal(list(h, f, buf, 5), -ERANGE);
-	assert_int_equal(list(h, f, buf, sizeof(buf)), 7 + 17);
+	assert_int_equal(list(h, f, buf, 0, 0), 7 + 17);
+	assert_int_equal(list(h, f, buf, 5, 0), -ERANGE);
+	assert_int_equal(list(h, f, buf, sizeof(buf), 0), 7 + 17);
 	assert_memory_equal(buf, "user.a\0security.selinux", 24);
 	assert_int_equal(drop(h, f, "user.none"), -ENODATA);
 	assert_int_equal(drop(h, f, "user.a"), 0);
@@ -97,14 +98,23 @@ CFS_TEST_SIM(set_get_list_remove)
 
 CFS_TEST_SIM(namespaces)
 {
-	uint64_t f;
+	uint64_t f, l;
 	struct harness *h = start(&f);
+	char buf[64];
 
 	assert_int_equal(hs_setxattr(h, f, "trusted.x", "1", 1, 0), 0);
-	assert_int_equal(hs_setxattr(h, f, "system.posix_acl_access", "1", 1, 0), 0);
 	assert_int_equal(hs_setxattr(h, f, "system.other", "1", 1, 0), -EOPNOTSUPP);
-	assert_int_equal(hs_setxattr(h, f, "user.", "1", 1, 0), -EOPNOTSUPP);
+	assert_int_equal(hs_setxattr(h, f, "user.", "1", 1, 0), -EINVAL);
 	assert_int_equal(hs_setxattr(h, f, "nothing", "1", 1, 0), -EOPNOTSUPP);
+	assert_int_equal(hs_setxattr(h, f, "user.y", "1", 1, 0), 0);
+	/* Of symbolic links and such, no user.; to the world no trusted. */
+	assert_int_equal(hs_symlink(h, HARNESS_ROOT, "l", "f", &l), 0);
+	assert_int_equal(hs_setxattr(h, l, "user.x", "1", 1, 0), -EPERM);
+	assert_int_equal(hs_setxattr(h, l, "trusted.x", "1", 1, 0), 0);
+	assert_int_equal(list(h, f, buf, 64, 0), 10 + 7);
+	assert_int_equal(list(h, f, buf, 64, CFS_F_NO_TRUSTED), 7);
+	assert_memory_equal(buf, "user.y", 7);
+	assert_int_equal(list(h, l, buf, 0, CFS_F_NO_TRUSTED), 0);
 	finish(h);
 }
 
@@ -138,12 +148,36 @@ CFS_TEST_SIM(limits_and_checkpoint)
 	finish(h);
 }
 
+/* What can be set can be listed. */
+CFS_TEST_SIM(names_fit_a_list)
+{
+	uint64_t f;
+	struct harness *h = start(&f);
+	char name[256], *buf = malloc(CFS_XATTR_BYTES_MAX);
+	int rc = 0;
+
+	assert_non_null(buf);
+	memset(name, 'n', sizeof(name));
+	memcpy(name, "user.", 5);
+	name[255] = 0;
+	for (int k = 0; rc == 0 && k < 400; k++) {
+		name[6] = (char)('a' + k % 20);
+		name[7] = (char)('a' + k / 20);
+		rc = hs_setxattr(h, f, name, "", 0, 0);
+	}
+	assert_int_equal(rc, -ENOSPC);
+	assert_int_equal(list(h, f, buf, CFS_XATTR_BYTES_MAX, 0), CFS_XATTR_BYTES_MAX);
+	free(buf);
+	finish(h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(set_get_list_remove),
 		cmocka_unit_test(namespaces),
 		cmocka_unit_test(limits_and_checkpoint),
+		cmocka_unit_test(names_fit_a_list),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
