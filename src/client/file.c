@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/breaks.h"
 #include "base/endian.h"
 #include "base/err.h"
 #include "base/hash.h"
@@ -382,6 +383,8 @@ static CFS_AWAITS int read_file(struct cfs_client_op *op, struct cfs_client_file
 		size = f->size;
 		if (off_bytes >= size)
 			return 0;
+		if (CFS_BREAK(READ_PAST_END))
+			size = UINT64_MAX;
 		rc = read_by_hint(op, f, off_bytes,
 				  (uint32_t)CFS_MIN((uint64_t)len_bytes, size - off_bytes), buf,
 				  out, &is_told);

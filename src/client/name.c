@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/breaks.h"
 #include "base/err.h"
 #include "client/client_internal.h"
 
@@ -43,7 +44,7 @@ static void set_umask(struct cfs_msg *req, const struct cfs_client_op *op)
 
 static int name_check(struct cfs_client_name name)
 {
-	if (name.len_bytes > CFS_NAME_BYTES_MAX)
+	if (name.len_bytes > CFS_NAME_BYTES_MAX - (CFS_BREAK(NAME_254) ? 1u : 0))
 		return -ENAMETOOLONG;
 	return name.len_bytes == 0 ? -ENOENT : 0;
 }

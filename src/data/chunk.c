@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/breaks.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/hash.h"
@@ -528,6 +529,8 @@ static int apply_trim(struct cfs_chunk_table *t, const struct cfs_data_change *d
 	while (rc == 0 && (c = cfs_chunk_from(f, next))) {
 		uint32_t off = c->chunk == border ? in : 0;
 
+		if (CFS_BREAK(TRUNCATE_EXTENT))
+			off = (uint32_t)cfs_round_up(off, CFS_BLOCK_BYTES);
 		next = c->chunk + 1;
 		rc = chunk_zero(t, c, off, CFS_CHUNK_BYTES - off);
 		if (rc == 0)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "base/breaks.h"
 #include "base/err.h"
 #include "base/util.h"
 #include "data/data_internal.h"
@@ -102,6 +103,10 @@ static int seek_data(const struct cfs_file_chunks *f, const struct cfs_chunk_ran
 	struct cfs_chunk_range left = *r;
 	const struct cfs_chunk *c;
 
+	if (CFS_BREAK(SEEK_DATA)) {
+		*off_out = r->off;
+		return 0;
+	}
 	while (f && (c = cfs_chunk_range_next(f, &left)))
 		if (seek_in(c, c->chunk, r, true, off_out))
 			return 0;
@@ -114,7 +119,7 @@ static int seek_hole(const struct cfs_data *d, const struct cfs_msg *m,
 	uint64_t last = (r->end - 1) / CFS_CHUNK_BYTES;
 	uint32_t shards = d->shard->env->shards;
 
-	for (uint64_t k = r->off / CFS_CHUNK_BYTES; k <= last; k++) {
+	for (uint64_t k = r->off / CFS_CHUNK_BYTES; k <= last && !CFS_BREAK(SEEK_HOLE); k++) {
 		if (cfs_chunk_shard(m->ino, m->seed, k, shards) != d->shard->id)
 			continue;
 		if (seek_in(cfs_chunk_find(&d->table, m->ino, k), k, r, false, off_out))

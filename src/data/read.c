@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/breaks.h"
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/util.h"
@@ -167,7 +168,8 @@ static CFS_AWAITS int plan_fill(struct plan *p, uint32_t block, uint32_t count, 
 	for (uint32_t b = block; b < f.end; b++)
 		if (p->state[b - p->block] == BLOCK_HOLE ||
 		    (p->state[b - p->block] == BLOCK_PATCHED && p->overlay_count))
-			memset(to + (size_t)(b - block) * CFS_BLOCK_BYTES, 0, CFS_BLOCK_BYTES);
+			memset(to + (size_t)(b - block) * CFS_BLOCK_BYTES,
+			       CFS_BREAK(HOLE_NOT_ZERO) ? 0x5a : 0, CFS_BLOCK_BYTES);
 	cfs_group_init(&g);
 	for (uint32_t i = 1; i < CFS_MIN(p->run_count, READERS_MAX); i++)
 		if (cfs_group_start(&g, fill_runs, &f) < 0)

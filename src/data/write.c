@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/breaks.h"
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/util.h"
@@ -217,7 +218,7 @@ int cfs_data_write_items(void *part, struct cfs_chunk_write *w, struct cfs_items
 		at += p->blocks;
 	}
 	s->is_named = true;
-	if (s->head_bytes)
+	if (s->head_bytes && !CFS_BREAK(PATCH_LOST))
 		cfs_data_add_patch(it, w->ino, w->chunk, w->off_bytes, w->data, s->head_bytes);
 	if (s->tail_bytes)
 		cfs_data_add_patch(it, w->ino, w->chunk, w->off_bytes + s->tail_off,

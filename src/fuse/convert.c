@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/breaks.h"
 #include "fuse/fuse_internal.h"
 
 #define NS_PER_S 1000000000ll
@@ -22,24 +23,26 @@ static uint64_t seconds_of(int64_t ns, uint32_t *nsec_out)
 /* Times outside of 1677..2262 become the nearest that there is. */
 static int64_t ns_of(uint64_t seconds, uint32_t nsec)
 {
-	int64_t s = (int64_t)seconds, ns;
+	int64_t s = CFS_BREAK(TIME_32) ? (int32_t)seconds : (int64_t)seconds, ns;
 
 	if (__builtin_mul_overflow(s, NS_PER_S, &ns) ||
 	    __builtin_add_overflow(ns, (int64_t)nsec, &ns))
 		return s < 0 ? INT64_MIN : INT64_MAX;
+	if (CFS_BREAK(TIME_MICRO))
+		ns -= ns % 1000;
 	return ns;
 }
 
 void cfs_fuse_attr_encode(const struct cfs_attr *a, struct fuse_attr *out)
 {
 	memset(out, 0, sizeof(*out));
-	out->ino = a->ino;
+	out->ino = CFS_BREAK(NUMBERS_AGAIN) ? a->ino % 61 + 1 : a->ino;
 	out->size = a->size;
-	out->blocks = a->blocks;
+	out->blocks = CFS_BREAK(BLOCKS_OF_HOLES) ? (a->size + 511) / 512 : a->blocks;
 	out->atime = seconds_of(a->atime, &out->atimensec);
 	out->mtime = seconds_of(a->mtime, &out->mtimensec);
 	out->ctime = seconds_of(a->ctime, &out->ctimensec);
-	out->mode = a->mode;
+	out->mode = CFS_BREAK(STICKY_LOST) ? a->mode & ~(uint32_t)S_ISVTX : a->mode;
 	out->nlink = a->nlink;
 	out->uid = a->uid;
 	out->gid = a->gid;
@@ -77,7 +80,7 @@ void cfs_fuse_statx_encode(const struct cfs_attr *a, struct fuse_statx_out *out)
 	s->size = a->size;
 	s->blocks = a->blocks;
 	s->atime = sx_time_of(a->atime);
-	s->btime = sx_time_of(a->btime);
+	s->btime = sx_time_of(CFS_BREAK(BTIME_MOVES) ? a->ctime : a->btime);
 	s->ctime = sx_time_of(a->ctime);
 	s->mtime = sx_time_of(a->mtime);
 	/* The kernel's new_encode_dev() */
@@ -97,7 +100,9 @@ void cfs_fuse_setattr_decode(const struct fuse_setattr_in *in, struct cfs_client
 
 	memset(out, 0, sizeof(*out));
 	for (size_t i = 0; i < CFS_ARRAY_COUNT(bits); i++)
-		if (in->valid & bits[i].from)
+		if ((in->valid & bits[i].from) &&
+		    !(CFS_BREAK(SUID_SET) && bits[i].to == CFS_SET_KILLPRIV) &&
+		    !(CFS_BREAK(CHOWN_GID_LOST) && bits[i].to == CFS_SET_GID))
 			out->valid |= bits[i].to;
 	/* Nothing to set: fallocate(2) and such took privileges away (file_remove_privs()), or
 	 * chown(2) of nothing did. */
@@ -136,7 +141,7 @@ uint32_t cfs_fuse_dirent_encode(const struct cfs_entry *e, bool is_plus, uint8_t
 		.ino = e->ino,
 		.off = e->cookie,
 		.namelen = e->name.len,
-		.type = (e->mode & S_IFMT) >> 12,
+		.type = CFS_BREAK(READDIR_KIND) ? 8 : (e->mode & S_IFMT) >> 12,
 	};
 
 	if (used > cap_bytes)

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/assert.h"
+#include "base/breaks.h"
 #include "base/err.h"
 #include "fuse/fuse_internal.h"
 
@@ -211,7 +212,7 @@ static CFS_AWAITS void op_rename2(struct cfs_fuse_req *req)
 		reply_rc(req, -EINVAL);
 		return;
 	}
-	if (in->flags & RENAME_NOREPLACE_BIT)
+	if ((in->flags & RENAME_NOREPLACE_BIT) && !CFS_BREAK(NOREPLACE_IGNORED))
 		flags |= CFS_F_NOREPLACE;
 	if (in->flags & RENAME_EXCHANGE_BIT)
 		flags |= CFS_F_EXCHANGE;
@@ -377,9 +378,9 @@ static CFS_AWAITS void op_setxattr(struct cfs_fuse_req *req)
 	}
 	if (is_ext && (in->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID))
 		flags |= CFS_F_KILLPRIV;
-	if (in->flags & XATTR_CREATE_BIT)
+	if ((in->flags & XATTR_CREATE_BIT) && !CFS_BREAK(XATTR_CREATE))
 		flags |= CFS_F_XATTR_CREATE;
-	if (in->flags & XATTR_REPLACE_BIT)
+	if ((in->flags & XATTR_REPLACE_BIT) && !CFS_BREAK(XATTR_REPLACE))
 		flags |= CFS_F_XATTR_REPLACE;
 	rc = HANDLE(req, setxattr, req->in.nodeid, name, req->args + head, in->size, flags);
 	if (cfs_fuse_is_acl(name))
@@ -416,7 +417,7 @@ static CFS_AWAITS void op_open(struct cfs_fuse_req *req)
 	uint32_t flags = 0;
 	int rc;
 
-	if (in->flags & O_TRUNC)
+	if ((in->flags & O_TRUNC) && !CFS_BREAK(OPEN_TRUNC_IGNORED))
 		flags |= CFS_F_TRUNC;
 	if (in->open_flags & FUSE_OPEN_KILL_SUIDGID)
 		flags |= CFS_F_KILLPRIV;
@@ -440,7 +441,7 @@ static CFS_AWAITS void create_and_open(struct cfs_fuse_req *req, uint32_t flags)
 	struct cfs_attr attr;
 	int rc;
 
-	if (in->flags & O_EXCL && !(flags & CFS_F_TMPFILE))
+	if (in->flags & O_EXCL && !(flags & CFS_F_TMPFILE) && !CFS_BREAK(EXCL_IGNORED))
 		how.flags |= CFS_F_EXCL;
 	if (in->flags & O_TRUNC)
 		how.flags |= CFS_F_TRUNC;
@@ -526,7 +527,7 @@ static CFS_AWAITS void op_write(struct cfs_fuse_req *req)
 	/* What is written back from a mapped page goes where the page is. */
 	if ((in->flags & O_APPEND) && !(in->write_flags & FUSE_WRITE_CACHE))
 		w.flags |= CFS_F_APPEND;
-	if (in->write_flags & FUSE_WRITE_KILL_SUIDGID)
+	if ((in->write_flags & FUSE_WRITE_KILL_SUIDGID) && !CFS_BREAK(SUID_WRITE))
 		w.flags |= CFS_F_KILLPRIV;
 	rc = HANDLE(req, write, req->in.nodeid, &w, NULL);
 	/* O_SYNC contains O_DSYNC. */
@@ -646,6 +647,8 @@ static CFS_AWAITS void op_statfs(struct cfs_fuse_req *req)
 		out.blocks = s.total_bytes / CFS_BLOCK_BYTES;
 		out.bfree = s.free_bytes / CFS_BLOCK_BYTES;
 		out.bavail = s.avail_bytes / CFS_BLOCK_BYTES;
+		if (CFS_BREAK(STATFS_FULL))
+			out.bfree = out.bavail = out.blocks;
 		out.files = s.files + s.files_free;
 		out.ffree = s.files_free;
 		out.namelen = CFS_NAME_BYTES_MAX;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/breaks.h"
 #include "base/hash.h"
 #include "meta/meta_format.h"
 
@@ -111,7 +112,8 @@ static bool has_mask(struct cfs_bytes v)
 {
 	uint32_t count = entry_count(v);
 
-	return count > 3 && cfs_from_le16(entry_at(v, count - 2).tag) == CFS_ACL_MASK;
+	return count > 3 && !CFS_BREAK(ACL_MASK) &&
+	       cfs_from_le16(entry_at(v, count - 2).tag) == CFS_ACL_MASK;
 }
 
 uint32_t cfs_acl_perm(struct cfs_bytes v)
@@ -176,7 +178,7 @@ void cfs_acl_add_chmod(struct cfs_items *it, const struct cfs_inode *i, uint32_t
 	struct cfs_bytes v;
 	uint8_t *to;
 
-	if (!cfs_acl_get(i, false, &v))
+	if (!cfs_acl_get(i, false, &v) || CFS_BREAK(ACL_CHMOD))
 		return;
 	to = cfs_meta_add_xattr(it, i->attr.ino, cfs_acl_access_name, v);
 	if (to)
@@ -185,7 +187,7 @@ void cfs_acl_add_chmod(struct cfs_items *it, const struct cfs_inode *i, uint32_t
 
 bool cfs_acl_inherit(const struct cfs_inode *dir, uint32_t *mode, struct cfs_bytes *value_out)
 {
-	if (S_ISLNK(*mode) || !cfs_acl_get(dir, true, value_out))
+	if (S_ISLNK(*mode) || CFS_BREAK(ACL_INHERIT) || !cfs_acl_get(dir, true, value_out))
 		return false;
 	*mode &= ~CFS_ACL_PERM | cfs_acl_perm(*value_out);
 	return true;

@@ -7,6 +7,7 @@
  * answer of its own: a read that is repeated after a crash finds atime as it should be. Without
  * room in the store atime stays as it is; no read fails for it.
  */
+#include "base/breaks.h"
 #include "base/util.h"
 #include "meta/meta_internal.h"
 
@@ -14,6 +15,8 @@
 
 bool cfs_meta_atime_is_due(struct cfs_meta *m, const struct cfs_inode *i)
 {
+	if (CFS_BREAK(ATIME_LOST) || CFS_BREAK(ATIME_ALWAYS))
+		return CFS_BREAK(ATIME_ALWAYS);
 	return !(i->attr.iflags & CFS_IFLAG_NOATIME) &&
 	       cfs_attr_atime_is_due(&i->attr, (int64_t)cfs_meta_now(m));
 }

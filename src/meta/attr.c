@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/breaks.h"
 #include "base/err.h"
 #include "base/util.h"
 #include "meta/acl.h"
@@ -80,7 +81,9 @@ static void set_of(struct cfs_meta *m, const struct cfs_msg *msg, const struct c
 
 	*set = (struct cfs_attr_set){ .mask = CFS_A_CTIME };
 	set->attr.ctime = v & CFS_SET_CTIME ? msg->ctime : now;
-	if (v & CFS_SET_MODE) {
+	if (CFS_BREAK(CTIME_CHMOD) && (v & CFS_SET_MODE))
+		set->mask = 0;
+	if (v & CFS_SET_MODE && !(CFS_BREAK(CHMOD_LOST) && i->dir)) {
 		set->mask |= CFS_A_MODE;
 		set->attr.mode = (i->attr.mode & S_IFMT) | (msg->mode & 07777);
 	}
@@ -95,6 +98,8 @@ static void set_of(struct cfs_meta *m, const struct cfs_msg *msg, const struct c
 	if (v & (CFS_SET_ATIME | CFS_SET_ATIME_NOW)) {
 		set->mask |= CFS_A_ATIME;
 		set->attr.atime = v & CFS_SET_ATIME_NOW ? now : msg->atime;
+		if (CFS_BREAK(UTIME_NOW_LOST) && v & CFS_SET_ATIME_NOW)
+			set->attr.atime = 0;
 	}
 	if (v & (CFS_SET_MTIME | CFS_SET_MTIME_NOW)) {
 		set->mask |= CFS_A_MTIME;
@@ -336,6 +341,8 @@ CFS_AWAITS int cfs_meta_serve_readlink(struct cfs_meta *m, struct cfs_shard_requ
 	if (!S_ISLNK(i->attr.mode) || !i->target)
 		return -EINVAL;
 	len = (uint32_t)strlen(i->target);
+	if (CFS_BREAK(SYMLINK_SHORT) && len > 255)
+		len = 255;
 	memcpy(rq->reply_buf->data, i->target, len);
 	cfs_msg_set_bytes(&rq->reply, data, rq->reply_buf->data, len);
 	if (rq->msg->flags & CFS_F_ATIME)

@@ -14,12 +14,12 @@
 #include <sys/stat.h>
 
 #include "base/assert.h"
+#include "base/breaks.h"
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/reactor.h"
 #include "base/util.h"
 #include "meta/acl.h"
-#include "meta/breaks.h"
 #include "meta/file_internal.h"
 #include "proto/place.h"
 
@@ -171,7 +171,7 @@ static CFS_AWAITS int pieces_write(struct piece *pieces, uint32_t count)
 	for (uint32_t k = 1; k < count; k++)
 		if (cfs_group_start(&g, piece_run, &pieces[k]) < 0)
 			piece_run(&pieces[k]);
-	if (count)
+	if (count && !CFS_BREAK(SECOND_CHUNK_LOST))
 		piece_run(&pieces[0]);
 	cfs_group_join(&g);
 	for (uint32_t k = 0; k < count && rc == 0; k++)
@@ -217,7 +217,7 @@ static void write_split(struct write *w)
 				.f = w->u.f,
 				.ino = i->attr.ino,
 				.cut = i->attr.cut,
-				.chunk = chunk,
+				.chunk = CFS_BREAK(FAR_WRAPS) ? chunk % 0x4000 : chunk,
 				.shard = cfs_chunk_shard(i->attr.ino, i->attr.seed, chunk,
 							 w->m->shard->env->shards),
 				.off = in,
@@ -265,10 +265,14 @@ static int write_commit(struct write *w)
 	if (w->end > i->attr.size) {
 		set.mask |= CFS_A_SIZE;
 		set.attr.size = w->end;
+		if (CFS_BREAK(APPEND_SIZE) && (w->rq->msg->flags & CFS_F_APPEND))
+			set.attr.size--;
 		if (w->end > CFS_CHUNK_BYTES)
 			dep_count = cfs_file_grow_deps(m, w->u.f, deps, dep_count);
 	}
 	cfs_file_set_times(m, &set);
+	if (CFS_BREAK(MTIME_WRITE))
+		set.mask &= ~CFS_A_MTIME;
 	if (w->rq->msg->flags & CFS_F_KILLPRIV)
 		cfs_meta_kill_priv(i, &set, &it);
 	else
@@ -341,7 +345,8 @@ static CFS_AWAITS int write_place(struct write *w)
 	const struct cfs_inode *i = w->u.i;
 	int rc;
 
-	w->off = msg->flags & CFS_F_APPEND ? i->attr.size : msg->off;
+	w->off = (msg->flags & CFS_F_APPEND) && !CFS_BREAK(APPEND_IGNORED) ? i->attr.size
+									   : msg->off;
 	if (w->off > CFS_FILE_BYTES_MAX || msg->len > CFS_FILE_BYTES_MAX - w->off)
 		return -EFBIG;
 	w->end = w->off + msg->len;
@@ -498,7 +503,7 @@ static void truncate_commit(struct truncate *t, bool *is_remote)
 		set.mask |= CFS_A_CUT;
 		set.attr.cut = cfs_file_next_cut(m, i);
 	}
-	if (t->size < old)
+	if (t->size < old && !CFS_BREAK(TRUNCATE_STALE))
 		cfs_file_trim_items(m, &t->u, t->size, CFS_MAX(top, cfs_file_chunks_of(old)),
 				    set.attr.cut, &it, &plan);
 	if (t->size == 0) {
@@ -521,7 +526,7 @@ static void truncate_commit(struct truncate *t, bool *is_remote)
 		int64_t now = (int64_t)cfs_meta_now(m);
 
 		if (!(set.mask & CFS_A_MTIME))
-			set.attr.mtime = now;
+			set.attr.mtime = CFS_BREAK(MTIME_TRUNCATE) ? i->attr.mtime : now;
 		if (!(set.mask & CFS_A_CTIME))
 			set.attr.ctime = now;
 		set.mask |= CFS_A_MTIME | CFS_A_CTIME;

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/breaks.h"
 #include "base/err.h"
 #include "base/util.h"
 #include "meta/file_internal.h"
@@ -79,11 +80,14 @@ static int fallocate_check(const struct cfs_msg *msg, bool *is_zero, bool *keeps
 {
 	uint32_t mode = msg->mode;
 
-	*keeps_size = mode & FALLOC_KEEP_SIZE;
+	*keeps_size = mode & FALLOC_KEEP_SIZE && !CFS_BREAK(KEEP_SIZE_IGNORED);
+	if (CFS_BREAK(ALLOCATE_SHORT))
+		*keeps_size = true;
 	*is_zero = mode & (FALLOC_PUNCH_HOLE | FALLOC_ZERO_RANGE);
 	if (mode & ~(FALLOC_KEEP_SIZE | FALLOC_PUNCH_HOLE | FALLOC_ZERO_RANGE))
 		return -EOPNOTSUPP;
-	if ((mode & FALLOC_PUNCH_HOLE) && (!*keeps_size || (mode & FALLOC_ZERO_RANGE)))
+	if ((mode & FALLOC_PUNCH_HOLE) &&
+	    (!(mode & FALLOC_KEEP_SIZE) || (mode & FALLOC_ZERO_RANGE)))
 		return -EOPNOTSUPP;
 	if (msg->len == 0)
 		return -EINVAL;
@@ -140,7 +144,7 @@ static CFS_AWAITS int fallocate_locked(struct cfs_meta *m, struct cfs_shard_requ
 	if (i->is_gone)
 		return -ESTALE;
 	z.cut = i->attr.cut;
-	zero_rc = zero_range(&z, u);
+	zero_rc = CFS_BREAK(PUNCH_NOTHING) ? 0 : zero_range(&z, u);
 	rc = cfs_meta_begin(m, i->attr.ino, 0, CFS_FILE_TRUNCATE_BYTES, !grows);
 	if (rc < 0)
 		return rc;

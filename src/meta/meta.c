@@ -14,10 +14,10 @@
 #include <sys/stat.h>
 
 #include "base/assert.h"
+#include "base/breaks.h"
 #include "base/err.h"
 #include "base/reactor.h"
 #include "base/util.h"
-#include "meta/breaks.h"
 #include "meta/file.h"
 #include "meta/tx.h"
 
@@ -204,7 +204,7 @@ static int apply_dentry(struct cfs_meta *m, const struct cfs_item *item, bool is
 	if (!dir)
 		return is_load ? 0 : -CFS_EBAD_FORMAT;
 	rc = cfs_dentry_put(&m->tables, dir, &v, is_load);
-	if (rc == 0)
+	if (rc == 0 && !CFS_BREAK(MTIME_DIR))
 		dir_touch(dir, time);
 	return rc;
 }
@@ -324,7 +324,7 @@ void cfs_meta_kill_cap(const struct cfs_inode *i, struct cfs_items *it)
 	static const char capability[] = "security.capability";
 	const struct cfs_bytes name = { (const uint8_t *)capability, sizeof(capability) - 1 };
 
-	if (i->xattrs && !i->dir && cfs_xattr_find(i, name.p, name.len))
+	if (i->xattrs && !i->dir && !CFS_BREAK(CAPS_KEPT) && cfs_xattr_find(i, name.p, name.len))
 		cfs_meta_add_xattr_del(it, i->attr.ino, name);
 }
 

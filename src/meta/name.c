@@ -8,10 +8,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/breaks.h"
 #include "base/err.h"
 #include "base/util.h"
 #include "meta/acl.h"
-#include "meta/breaks.h"
 #include "meta/tx.h"
 
 /* --- looking --- */
@@ -163,7 +163,7 @@ static void attr_new(struct cfs_meta *m, const struct cfs_msg *msg, const struct
 		.ino = ino,
 		.mode = msg->mode & (S_IFMT | 07777),
 		.nlink = 1,
-		.uid = msg->uid,
+		.uid = CFS_BREAK(UID_LOST) ? 0 : msg->uid,
 		.gid = msg->gid,
 		.atime = now,
 		.mtime = now,
@@ -175,17 +175,21 @@ static void attr_new(struct cfs_meta *m, const struct cfs_msg *msg, const struct
 			a->iflags = CFS_IFLAG_ACL;
 	} else {
 		*acl_out = (struct cfs_bytes){ 0 };
-		if (cfs_msg_is_set(msg, umask) && !S_ISLNK(a->mode))
+		if (cfs_msg_is_set(msg, umask) && !S_ISLNK(a->mode) && !CFS_BREAK(UMASK_IGNORED))
 			a->mode &= ~(msg->umask & 0777);
 	}
 	if (dir->attr.mode & S_ISGID) {
-		a->gid = dir->attr.gid;
-		if (S_ISDIR(a->mode))
+		if (!CFS_BREAK(SETGID_GROUP))
+			a->gid = dir->attr.gid;
+		if (S_ISDIR(a->mode) && !CFS_BREAK(SETGID_DIR))
 			a->mode |= S_ISGID;
 	}
 	if (S_ISREG(a->mode))
 		a->seed = ino;
-	if ((S_ISCHR(a->mode) || S_ISBLK(a->mode)) && cfs_msg_is_set(msg, rdev))
+	if (CFS_BREAK(FIFO_REGULAR) && S_ISFIFO(a->mode))
+		a->mode ^= S_IFIFO ^ S_IFREG;
+	if ((S_ISCHR(a->mode) || S_ISBLK(a->mode)) && cfs_msg_is_set(msg, rdev) &&
+	    !CFS_BREAK(DEV_LOST))
 		a->rdev = msg->rdev;
 	if (S_ISLNK(a->mode)) {
 		a->mode |= 0777;
@@ -248,7 +252,7 @@ static int create_now(struct cfs_meta *m, struct cfs_shard_request *rq)
 	if (v.ino == 0)
 		return -CFS_EAGAIN_LATER;
 	attr_new(m, msg, dir, v.ino, &a, &acl);
-	if (is_tmp)
+	if (is_tmp && !CFS_BREAK(TMPFILE_LINKED))
 		a.nlink = 0;
 	cfs_shard_items(m->shard, &it);
 	cfs_meta_add_inode(&it, &a);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <sys/stat.h>
 
+#include "base/breaks.h"
 #include "base/err.h"
 #include "base/util.h"
 #include "meta/meta_internal.h"
@@ -72,7 +73,10 @@ CFS_AWAITS int cfs_meta_serve_readdir(struct cfs_meta *m, struct cfs_shard_reque
 		return -ENOTDIR;
 	is_eof = put_dots(rq, dir, is_plus, &cookie, cap, &used);
 	if (is_eof)
-		d = cfs_dentry_after(dir, CFS_MAX(cookie, CFS_COOKIE_FIRST - 1));
+		d = cfs_dentry_after(dir, CFS_MAX(cookie - (CFS_BREAK(READDIR_DOUBLE) ? 1 : 0),
+						  CFS_COOKIE_FIRST - 1));
+	if (CFS_BREAK(READDIR_MISS) && d && cookie >= CFS_COOKIE_FIRST)
+		d = cfs_dentry_after(dir, d->cookie);
 	while (d) {
 		struct cfs_entry e = { .ino = d->ino,
 				       .cookie = d->cookie,

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/breaks.h"
 #include "base/err.h"
 #include "base/util.h"
 #include "meta/tx.h"
@@ -144,7 +145,7 @@ static int add_moved(struct cfs_tx *tx, const struct cfs_dentry_value *what, uin
 	set.attr.ctime = (int64_t)now;
 	if (is_dir(what))
 		cfs_tx_add_dir_move(it, &move);
-	else
+	else if (!CFS_BREAK(CTIME_RENAME))
 		cfs_tx_add_set(it, what->ino, &set);
 	return 0;
 }
@@ -171,7 +172,7 @@ static int add_exchange(struct cfs_tx *tx, const struct move *v)
 {
 	int rc = add_put(tx, v->from_dir, v->from_name, v->from.ino, &v->to, v->now);
 
-	if (rc == 0)
+	if (rc == 0 && !CFS_BREAK(EXCHANGE_HALF))
 		rc = add_put(tx, v->to_dir, v->to_name, v->to.ino, &v->from, v->now);
 	if (rc == 0)
 		rc = add_moved(tx, &v->from, v->to_dir, v->to_name, v->now);
@@ -187,11 +188,12 @@ static int add_rename(struct cfs_tx *tx, const struct move *v)
 
 	if (!from)
 		return -ENOMEM;
-	cfs_tx_add_unlink(from, v->from_dir, v->from.ino, v->from_name, v->now);
+	if (!CFS_BREAK(RENAME_KEEPS))
+		cfs_tx_add_unlink(from, v->from_dir, v->from.ino, v->from_name, v->now);
 	rc = add_put(tx, v->to_dir, v->to_name, v->to.ino, &v->from, v->now);
 	if (rc == 0)
 		rc = add_moved(tx, &v->from, v->to_dir, v->to_name, v->now);
-	if (rc < 0 || v->to.ino == 0)
+	if (rc < 0 || v->to.ino == 0 || (CFS_BREAK(RENAME_OVER_FULL) && is_dir(&v->to)))
 		return rc;
 	gone = cfs_tx_at(tx, cfs_ino_home(v->to.ino));
 	if (!gone)

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "base/assert.h"
+#include "base/breaks.h"
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/reactor.h"
@@ -121,7 +122,7 @@ void cfs_inode_unpin(struct cfs_inode *i)
 /* What a directory shows follows from its dentries, whatever an item says. */
 static void dir_counts(struct cfs_inode *i)
 {
-	i->attr.nlink = 2 + i->dir->subdirs;
+	i->attr.nlink = 2 + (CFS_BREAK(SUBDIRS_UNCOUNTED) ? 0 : i->dir->subdirs);
 	i->attr.size = i->dir->entries;
 }
 

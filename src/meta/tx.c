@@ -22,10 +22,10 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/breaks.h"
 #include "base/err.h"
 #include "base/reactor.h"
 #include "base/util.h"
-#include "meta/breaks.h"
 #include "meta/tx_internal.h"
 
 #define RETRY_NS (50ull * 1000 * 1000)

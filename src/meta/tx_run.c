@@ -15,9 +15,9 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/breaks.h"
 #include "base/err.h"
 #include "base/util.h"
-#include "meta/breaks.h"
 #include "meta/tx_internal.h"
 
 #define TELL_RETRY_NS (100ull * 1000 * 1000)

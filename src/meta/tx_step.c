@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/breaks.h"
 #include "base/err.h"
 #include "base/util.h"
 
@@ -376,6 +377,8 @@ static int eval_nlink(struct cfs_meta *m, const struct cfs_item *item, bool is_p
 	if (!get(item, &s, sizeof(s), false, &none))
 		return -CFS_EBAD_FORMAT;
 	delta = (int32_t)cfs_from_le32(s.delta);
+	if ((CFS_BREAK(LINK_UNCOUNTED) && delta > 0) || (CFS_BREAK(UNLINK_UNCOUNTED) && delta < 0))
+		delta = 0;
 	i = cfs_inode_find(&m->tables, cfs_from_le64(s.ino));
 	if (!i)
 		return -ESTALE;
@@ -387,11 +390,14 @@ static int eval_nlink(struct cfs_meta *m, const struct cfs_item *item, bool is_p
 		return -CFS_EAGAIN_LATER;
 	set.attr.nlink = i->attr.nlink + (uint32_t)delta;
 	set.attr.ctime = (int64_t)cfs_from_le64(s.time);
+	if (CFS_BREAK(CTIME_LINK))
+		set.mask &= ~CFS_A_CTIME;
 	cfs_meta_add_set(out, i->attr.ino, &set);
 	seen->has_attr = true;
 	seen->attr = i->attr;
 	cfs_attr_merge(&seen->attr, &set.attr, set.mask);
-	if (!is_prepare && set.attr.nlink == 0 && !cfs_inode_is_open(i))
+	if (!is_prepare && set.attr.nlink == 0 &&
+	    (!cfs_inode_is_open(i) || CFS_BREAK(OPEN_UNLINKED_GONE)))
 		cfs_meta_add_removal(m, i, out);
 	return 0;
 }
@@ -427,7 +433,7 @@ static int eval_dir_gone(struct cfs_meta *m, const struct cfs_item *item, struct
 		return -CFS_EAGAIN_LATER;
 	if (dir->attr.ino == CFS_INO_ROOT)
 		return -EBUSY;
-	if (dir->dir->entries > 0)
+	if (dir->dir->entries > 0 && !CFS_BREAK(RMDIR_FULL))
 		return -ENOTEMPTY;
 	cfs_meta_add_inode_del(out, dir->attr.ino);
 	return 0;

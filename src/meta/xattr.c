@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/breaks.h"
 #include "base/err.h"
 #include "base/util.h"
 #include "meta/acl.h"
@@ -71,7 +72,8 @@ CFS_AWAITS int cfs_meta_serve_getxattr(struct cfs_meta *m, struct cfs_shard_requ
 	if (!x)
 		return -ENODATA;
 	memcpy(rq->reply_buf->data, x->bytes + x->name_bytes, x->value_bytes);
-	return reply_bytes(rq, x->value_bytes);
+	return reply_bytes(rq, CFS_BREAK(XATTR_SHORT) ? CFS_MIN(x->value_bytes, 4096u)
+						      : x->value_bytes);
 }
 
 CFS_AWAITS int cfs_meta_serve_listxattr(struct cfs_meta *m, struct cfs_shard_request *rq)
@@ -88,6 +90,8 @@ CFS_AWAITS int cfs_meta_serve_listxattr(struct cfs_meta *m, struct cfs_shard_req
 	if (!i)
 		return rc;
 	for (const struct cfs_xattr *x = i->xattrs; x; x = x->next) {
+		if (CFS_BREAK(XATTR_UNLISTED) && !x->next)
+			break;
 		if ((rq->msg->flags & CFS_F_NO_TRUSTED) &&
 		    has_prefix((struct cfs_bytes){ x->bytes, x->name_bytes }, "trusted."))
 			continue;
@@ -154,6 +158,8 @@ static int acl_plan(struct cfs_meta *m, const struct cfs_msg *msg, const struct 
 	if (c->is_default)
 		return room_check(i, c->name, c->value.len);
 	c->set.attr.mode = (i->attr.mode & ~CFS_ACL_PERM) | cfs_acl_perm(c->value);
+	if (CFS_BREAK(ACL_MODE))
+		c->set.attr.mode = i->attr.mode;
 	if (msg->flags & CFS_F_KILLPRIV)
 		c->set.attr.mode &= ~(uint32_t)S_ISGID;
 	if (c->set.attr.mode != i->attr.mode)
@@ -248,6 +254,8 @@ CFS_AWAITS int cfs_meta_serve_setxattr(struct cfs_meta *m, struct cfs_shard_requ
 		rc = set_check(msg, i);
 	if (rc == 0) {
 		set.attr.ctime = (int64_t)cfs_meta_now(m);
+		if (CFS_BREAK(CTIME_XATTR))
+			set.mask = 0;
 		cfs_shard_items(m->shard, &it);
 		cfs_meta_add_xattr(&it, i->attr.ino, msg->name, msg->data);
 		cfs_meta_add_set(&it, i->attr.ino, &set);
@@ -277,7 +285,8 @@ CFS_AWAITS int cfs_meta_serve_removexattr(struct cfs_meta *m, struct cfs_shard_r
 	if (rc == 0) {
 		set.attr.ctime = (int64_t)cfs_meta_now(m);
 		cfs_shard_items(m->shard, &it);
-		cfs_meta_add_xattr_del(&it, i->attr.ino, msg->name);
+		if (!CFS_BREAK(XATTR_KEPT))
+			cfs_meta_add_xattr_del(&it, i->attr.ino, msg->name);
 		cfs_meta_add_set(&it, i->attr.ino, &set);
 		cfs_shard_commit(m->shard, &it, NULL, 0, rq);
 	}

@@ -10,10 +10,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/breaks.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/reactor.h"
-#include "meta/breaks.h"
 #include "sim.h"
 
 #define STEPS_DEFAULT 400u
@@ -195,30 +195,8 @@ static uint64_t writes_count(const struct sim_opts *opts)
 static int break_set(const char *name)
 {
 #ifdef CFS_BREAKS
-#define N(n) [CFS_BREAK_##n] = #n
-	static const char *const names[CFS_BREAK_COUNT] = {
-		N(NONE),
-		N(NO_DIR_LOCK),
-		N(NO_ORDERED_RETRY),
-		N(SAME_NUMBER),
-		N(REUSE_NUMBER),
-		N(ASK_ABORTS_RUNNING),
-		N(NO_ASK_COORDINATOR),
-		N(NO_DIR_ASK),
-		N(NO_SYNC_ASK),
-		N(NO_KEEP),
-		N(FORGET_FLUSHED),
-		N(NO_ENDED),
-		N(WAIT_UNORDERED),
-		N(NO_JOIN),
-	};
-
-	for (uint32_t i = 0; i < CFS_BREAK_COUNT; i++) {
-		if (strcmp(names[i], name) == 0) {
-			cfs_break_now = i;
-			return 0;
-		}
-	}
+	if (cfs_break_set(name))
+		return 0;
 #endif
 	fprintf(stderr, "cfs-sim: no such guard, or not a build with breaks: %s\n", name);
 	return -EINVAL;

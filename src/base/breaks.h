@@ -1,0 +1,119 @@
+/*
+ * Guards and rules that a test may take out, one at a time, to see that it finds what then breaks:
+ * the simulator those of the transactions (doc/design/transactions.md), the POSIX suite those of
+ * what a file system has to do (doc/design/testing.md). Only in builds with -DCFS_BREAKS; elsewhere
+ * everything is in its place and costs nothing.
+ */
+#ifndef CFS_BASE_BREAKS_H
+#define CFS_BASE_BREAKS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define CFS_BREAK_TABLE(X) \
+	/* Transactions. */ \
+	X(NO_DIR_LOCK, "a coordinator locks its directory against nobody") \
+	X(NO_ORDERED_RETRY, "busy: all at once again") \
+	X(SAME_NUMBER, "the ordered retry keeps the number of the first try") \
+	X(REUSE_NUMBER, "numbers without the shard epoch start again with the process") \
+	X(ASK_ABORTS_RUNNING, "an asker is told abort while the try runs") \
+	X(NO_ASK_COORDINATOR, "no decision and no try is not an answer") \
+	X(NO_DIR_ASK, "a local change goes past what is prepared") \
+	X(NO_SYNC_ASK, "so does a sync") \
+	X(NO_KEEP, "a decision is forgotten when it is placed") \
+	X(FORGET_FLUSHED, \
+	  "a decision is forgotten when the participants know, before it is stable") \
+	X(NO_ENDED, "a number that ended may be prepared again") \
+	X(WAIT_UNORDERED, "the ordered retry takes its own directory first") \
+	X(NO_JOIN, "a repeated request does not wait for the first") \
+	/* Names and links. */ \
+	X(EXCL_IGNORED, "O_EXCL is ignored") \
+	X(NOREPLACE_IGNORED, "RENAME_NOREPLACE is ignored") \
+	X(EXCHANGE_HALF, "RENAME_EXCHANGE changes one name only") \
+	X(RENAME_KEEPS, "rename leaves the old name") \
+	X(RENAME_OVER_FULL, "rename replaces a directory that is not empty") \
+	X(RMDIR_FULL, "rmdir removes a directory that is not empty") \
+	X(LINK_UNCOUNTED, "link does not count") \
+	X(UNLINK_UNCOUNTED, "unlink does not count") \
+	X(SUBDIRS_UNCOUNTED, "st_nlink of a directory is 2") \
+	X(OPEN_UNLINKED_GONE, "a removed file is gone though it is open") \
+	X(SYMLINK_SHORT, "readlink gives 255 bytes at most") \
+	X(NAME_254, "names of 255 bytes are too long") \
+	X(NUMBERS_AGAIN, "inode numbers are used again") \
+	X(DEV_LOST, "mknod forgets the device number") \
+	X(FIFO_REGULAR, "mknod makes a regular file of a FIFO") \
+	X(TMPFILE_LINKED, "an O_TMPFILE file has a link") \
+	X(READDIR_DOUBLE, "readdir gives the last entry of a page again") \
+	X(READDIR_MISS, "readdir misses the first entry after a page") \
+	X(READDIR_KIND, "d_type of all is DT_REG") \
+	/* Attributes. */ \
+	X(STICKY_LOST, "the sticky bit is not seen") \
+	X(UID_LOST, "files belong to root") \
+	X(CHMOD_LOST, "chmod of a directory does not change it") \
+	X(CHOWN_GID_LOST, "chown does not change the group") \
+	X(SETGID_GROUP, "a set-group-ID directory does not give its group") \
+	X(SETGID_DIR, "a new directory does not inherit S_ISGID") \
+	X(SUID_WRITE, "a write keeps S_ISUID") \
+	X(SUID_SET, "truncate and chown keep S_ISUID") \
+	X(CAPS_KEPT, "a write keeps security.capability") \
+	X(CTIME_CHMOD, "chmod does not mark ctime") \
+	X(CTIME_LINK, "link and unlink do not mark ctime") \
+	X(CTIME_RENAME, "rename does not mark ctime of what it moves") \
+	X(CTIME_XATTR, "setxattr does not mark ctime") \
+	X(MTIME_WRITE, "write does not mark mtime") \
+	X(MTIME_TRUNCATE, "truncate does not mark mtime") \
+	X(MTIME_DIR, "a new name does not mark the directory") \
+	X(ATIME_LOST, "reads do not mark atime") \
+	X(ATIME_ALWAYS, "every read marks atime") \
+	X(BTIME_MOVES, "the time of birth is ctime") \
+	X(TIME_MICRO, "times are rounded to microseconds") \
+	X(TIME_32, "times have 32 bits") \
+	X(UTIME_NOW_LOST, "UTIME_NOW is 1970") \
+	X(BLOCKS_OF_HOLES, "st_blocks counts holes") \
+	X(XATTR_CREATE, "XATTR_CREATE is ignored") \
+	X(XATTR_REPLACE, "XATTR_REPLACE is ignored") \
+	X(XATTR_SHORT, "values of attributes end after 4096 bytes") \
+	X(XATTR_KEPT, "removexattr removes nothing") \
+	X(XATTR_UNLISTED, "listxattr does not list the last") \
+	X(UMASK_IGNORED, "the umask is ignored") \
+	X(ACL_MASK, "the mask of an ACL is no mask") \
+	X(ACL_CHMOD, "chmod leaves the ACL") \
+	X(ACL_MODE, "an ACL leaves the mode") \
+	X(ACL_INHERIT, "a default ACL is not inherited") \
+	X(STATFS_FULL, "statfs says that everything is free") \
+	/* Contents. */ \
+	X(APPEND_IGNORED, "O_APPEND writes at the start") \
+	X(APPEND_SIZE, "the size after an append is one too small") \
+	X(OPEN_TRUNC_IGNORED, "O_TRUNC is ignored") \
+	X(TRUNCATE_STALE, "what truncate cut off comes back") \
+	X(TRUNCATE_EXTENT, "truncate forgets the rest of the last block") \
+	X(HOLE_NOT_ZERO, "holes are not zero") \
+	X(PATCH_LOST, "a write of less than a block is lost") \
+	X(SECOND_CHUNK_LOST, "what a write has in the second chunk is lost") \
+	X(FAR_WRAPS, "offsets of files have 34 bits") \
+	X(READ_PAST_END, "a read does not end at the end") \
+	X(SEEK_HOLE, "SEEK_HOLE finds the end only") \
+	X(SEEK_DATA, "SEEK_DATA finds data in holes") \
+	X(PUNCH_NOTHING, "punching and zeroing change nothing") \
+	X(KEEP_SIZE_IGNORED, "FALLOC_FL_KEEP_SIZE is ignored") \
+	X(ALLOCATE_SHORT, "fallocate does not change the size")
+
+enum cfs_break {
+	CFS_BREAK_NONE,
+#define X(name, what) CFS_BREAK_##name,
+	CFS_BREAK_TABLE(X)
+#undef X
+		CFS_BREAK_COUNT
+};
+
+#ifdef CFS_BREAKS
+extern uint32_t cfs_break_now; /* the one that is out */
+#define CFS_BREAK(name) (cfs_break_now == CFS_BREAK_##name)
+/* By name; false: there is none of that name. The variable CFS_BREAK of the environment does the
+ * same when a program starts. */
+bool cfs_break_set(const char *name);
+#else
+#define CFS_BREAK(name) false
+#endif
+
+#endif
