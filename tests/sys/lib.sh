@@ -211,7 +211,23 @@ fs_with() {
 	fs_fsck
 }
 
+# ext4_up SIZE: a new ext4 on a loop device, mounted at $ext4, to compare with.
+ext4=$CFS_SCRATCH/ext4
+ext4_up() {
+	mkdir -p "$ext4"
+	rm -f "$ext4.image"
+	truncate -s "$1" "$ext4.image"
+	must mkfs.ext4 -q "$ext4.image"
+	must mount -o loop "$ext4.image" "$ext4"
+}
+
+ext4_down() {
+	must umount "$ext4"
+	rm -f "$ext4.image"
+}
+
 clean_up() {
+	grep -q " $ext4 ext4 " /proc/mounts && umount -l "$ext4"
 	if [ -n "$mount_pid" ] || [ -n "$server_pid" ] || is_mounted; then
 		umount -l "$mnt" 2>/dev/null
 		for pid in $mount_pid $server_pid; do
