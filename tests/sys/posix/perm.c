@@ -164,6 +164,44 @@ static void setgid_create(void)
 	}
 }
 
+/* Runs in a child as USER, in the group OTHER besides. */
+static void as_member(void (*run)(void))
+{
+	IN_CHILD()
+	{
+		gid_t group = OTHER;
+
+		OK(setgroups(1, &group));
+		OK(setresgid(USER, USER, USER));
+		OK(setresuid(USER, USER, USER));
+		run();
+	}
+}
+
+static void make_and_mark(void)
+{
+	umask(0);
+	OK(close((int)OK(open("d/f", O_CREAT | O_WRONLY, 02775))));
+	OK(mknod("d/p", S_IFREG | 02775, 0));
+	OK(chmod("mine", 02775));
+}
+
+/* A supplementary group is one's own as well. */
+static void setgid_member(void)
+{
+	posix_needs_root();
+	OK(mkdir("d", 0777));
+	OK(chown("d", 0, OTHER));
+	OK(chmod("d", 02777));
+	posix_make("mine", "");
+	OK(chown("mine", USER, OTHER));
+	as_member(make_and_mark);
+	CHECK_EQ(mode_of("d/f"), 02775);
+	CHECK_EQ(mode_of("d/p"), 02775);
+	CHECK_EQ(mode_of("mine"), 02775);
+	CHECK_EQ(posix_stat("d/f").st_gid, OTHER);
+}
+
 static void access_call(void)
 {
 	posix_make("f", "");
@@ -263,6 +301,8 @@ const struct posix_case perm_cases[] = {
 	{ "perm_setgid_directory", "inode(7): S_ISGID on a directory is inherited",
 	  setgid_directory },
 	{ "perm_setgid_create", "open(2): S_ISGID of a strange group is dropped", setgid_create },
+	{ "perm_setgid_member", "open(2), chmod(2): and of a supplementary one is kept",
+	  setgid_member },
 	{ "perm_access", "access(2)", access_call },
 	{ "perm_groups", "path_resolution(7): supplementary groups count", supplementary },
 	{ "perm_execute", "execve(2): a script, and EACCES without the bit", execute },

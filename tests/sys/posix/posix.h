@@ -52,7 +52,9 @@ struct posix_case {
 	X(fs) \
 	X(path) \
 	X(fd) \
-	X(atime)
+	X(atime) \
+	X(acl) \
+	X(priv)
 #define X(topic) extern const struct posix_case topic##_cases[];
 POSIX_TOPICS(X)
 #undef X

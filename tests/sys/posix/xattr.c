@@ -243,6 +243,58 @@ static void security(void)
 	CHECK_EQ(OK(getxattr("f", "security.claudefs-test", buf, sizeof(buf))), 5);
 }
 
+/* What is neither file nor directory has none of user. */
+static void kinds(void)
+{
+	static const char *const paths[] = { "p", "s", "c" };
+	char buf[8];
+
+	OK(mknod("p", S_IFIFO | 0666, 0));
+	OK(mknod("s", S_IFSOCK | 0666, 0));
+	OK(mknod("c", S_IFCHR | 0666, 0x103));
+	for (size_t k = 0; k < sizeof(paths) / sizeof(paths[0]); k++) {
+		FAILS(EPERM, setxattr(paths[k], "user.x", "1", 1, 0));
+		FAILS(ENODATA, getxattr(paths[k], "user.x", buf, sizeof(buf)));
+		FAILS(EPERM, removexattr(paths[k], "user.x"));
+		OK(setxattr(paths[k], "trusted.x", "1", 1, 0));
+		OK(setxattr(paths[k], "security.claudefs-test", "1", 1, 0));
+		CHECK(lists(paths[k], "trusted.x"));
+	}
+}
+
+/* xattr(7): trusted. is invisible to unprivileged processes. */
+static void hidden(void)
+{
+	posix_make("f", "");
+	OK(setxattr("f", "trusted.x", "1", 1, 0));
+	OK(setxattr("f", "user.x", "1", 1, 0));
+	CHECK_EQ(OK(listxattr("f", NULL, 0)), 10 + 7);
+	AS_USER(USER, USER)
+	{
+		char list[64];
+
+		CHECK(!lists("f", "trusted.x") && lists("f", "user.x"));
+		CHECK_EQ(OK(listxattr("f", NULL, 0)), 7);
+		CHECK_EQ(OK(listxattr("f", list, 7)), 7);
+		FAILS(EPERM, removexattr("f", "trusted.x"));
+	}
+}
+
+static void names(void)
+{
+	posix_make("f", "");
+	FAILS(EINVAL, setxattr("f", "user.", "1", 1, 0));
+	FAILS(EINVAL, setxattr("f", "trusted.", "1", 1, 0));
+	FAILS(EOPNOTSUPP, setxattr("f", "user", "1", 1, 0));
+	FAILS(EOPNOTSUPP, setxattr("f", "system.claudefs", "1", 1, 0));
+	FAILS(EOPNOTSUPP, setxattr("f", "User.x", "1", 1, 0));
+	FAILS(EINVAL, setxattr("f", "user.x", "1", 1, XATTR_CREATE | XATTR_REPLACE | 8));
+	OK(setxattr("f", "user.with/slash and \xff", "1", 1, 0));
+	CHECK(lists("f", "user.with/slash and \xff"));
+	OK(setxattr("f", "user.X", "1", 1, 0));
+	FAILS(ENODATA, getxattr("f", "user.x", NULL, 0));
+}
+
 const struct posix_case xattr_cases[] = {
 	{ "xattr_file", "setxattr(2), getxattr(2), listxattr(2), removexattr(2)", of_file },
 	{ "xattr_directory", "the same of a directory, which keeps them when renamed",
@@ -251,6 +303,9 @@ const struct posix_case xattr_cases[] = {
 	{ "xattr_kept", "attributes are the inode's, not the name's", kept },
 	{ "xattr_sizes", "xattr(7): limits of names and values", sizes },
 	{ "xattr_many", "many attributes on one file", many },
+	{ "xattr_kinds", "xattr(7): user. is of files and directories", kinds },
+	{ "xattr_hidden", "xattr(7): who does not see trusted.", hidden },
+	{ "xattr_names", "xattr(7): namespaces and names", names },
 	{ "xattr_trusted", "xattr(7): trusted. is for CAP_SYS_ADMIN", trusted },
 	{ "xattr_permissions", "xattr(7): permissions of user.", permissions },
 	{ "xattr_full", "setxattr(2): ENOSPC", full },
