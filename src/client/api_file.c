@@ -34,15 +34,16 @@ struct open_args {
 	struct claudefs_file *file;
 };
 
+static uint32_t open_flags(int flags)
+{
+	return (flags & O_TRUNC ? CFS_F_TRUNC : 0) |
+	       ((flags & O_ACCMODE) != O_RDONLY ? CFS_F_WRITE : 0) |
+	       (flags & O_APPEND ? CFS_F_APPEND : 0);
+}
+
 static uint32_t create_flags(int flags)
 {
-	uint32_t out = CFS_F_OPEN;
-
-	if (flags & O_EXCL)
-		out |= CFS_F_EXCL;
-	if (flags & O_TRUNC)
-		out |= CFS_F_TRUNC;
-	return out;
+	return CFS_F_OPEN | (flags & O_EXCL ? CFS_F_EXCL : 0) | open_flags(flags);
 }
 
 static CFS_AWAITS int open_tmpfile(struct cfs_client_op *op, const struct open_args *a,
@@ -50,7 +51,7 @@ static CFS_AWAITS int open_tmpfile(struct cfs_client_op *op, const struct open_a
 {
 	const struct cfs_client_create how = {
 		.mode = S_IFREG | (a->mode & 07777),
-		.flags = CFS_F_OPEN | CFS_F_TMPFILE,
+		.flags = CFS_F_OPEN | CFS_F_TMPFILE | (a->flags & O_EXCL ? CFS_F_EXCL : 0),
 	};
 
 	if (!w->exists)
@@ -82,7 +83,7 @@ static CFS_AWAITS int open_existing(struct cfs_client_op *op, const struct open_
 		return -ELOOP;
 	if (!S_ISREG(w->attr.mode))
 		return -EOPNOTSUPP;
-	return cfs_client_file_open(op, w->attr.ino, a->flags & O_TRUNC ? CFS_F_TRUNC : 0, attr);
+	return cfs_client_file_open(op, w->attr.ino, open_flags(a->flags), attr);
 }
 
 static CFS_AWAITS int64_t open_do(struct cfs_client_op *op, void *arg)

@@ -79,6 +79,7 @@ CFS_AWAITS int cfs_client_getattr(struct cfs_client_op *op, uint64_t ino,
 struct cfs_client_setattr {
 	uint32_t valid; /* CFS_SET_ bits; size and times below count where they say so */
 	uint32_t mode, uid, gid;
+	uint32_t iflags;
 	uint64_t size;
 	int64_t atime, mtime, ctime;
 };
@@ -88,7 +89,9 @@ CFS_AWAITS int cfs_client_setattr(struct cfs_client_op *op, uint64_t ino,
 struct cfs_client_create {
 	uint32_t mode; /* S_IFMT type (S_IFREG if none) and permissions */
 	uint32_t rdev;
-	uint32_t flags; /* CFS_F_EXCL, CFS_F_OPEN, CFS_F_TRUNC, CFS_F_TMPFILE, CFS_F_KILLPRIV */
+	/* CFS_F_EXCL (with CFS_F_TMPFILE: it gets no name later), CFS_F_OPEN, CFS_F_TMPFILE, and
+	 * those of cfs_client_file_open() */
+	uint32_t flags;
 	struct cfs_client_name target; /* of a symlink */
 };
 /*
@@ -151,7 +154,8 @@ CFS_AWAITS int cfs_client_removexattr(struct cfs_client_op *op, uint64_t ino,
 
 /* --- files --- */
 
-/* @flags: CFS_F_TRUNC, CFS_F_KILLPRIV. cfs_client_release() is owed for each success. */
+/* @flags: CFS_F_TRUNC, CFS_F_KILLPRIV, CFS_F_WRITE, CFS_F_APPEND. cfs_client_release() is owed for
+ * each success. */
 CFS_AWAITS int cfs_client_file_open(struct cfs_client_op *op, uint64_t ino, uint32_t flags,
 				    struct cfs_attr *attr_out);
 CFS_AWAITS int cfs_client_release(struct cfs_client_op *op, uint64_t ino);

@@ -20,6 +20,7 @@
 #define CFS_CLIENT_BAD_REPLY_TRIES 8u
 #define CFS_CLIENT_CRCS_MAX (CFS_IO_BYTES_MAX / CFS_BLOCK_BYTES)
 #define CFS_CLIENT_DEP_BYTES 24u
+#define CFS_CLIENT_OPEN_FLAGS (CFS_F_TRUNC | CFS_F_KILLPRIV | CFS_F_WRITE | CFS_F_APPEND)
 #define CFS_CLIENT_PIECES_MAX 2u /* chunks that CFS_IO_BYTES_MAX bytes can touch */
 
 struct cfs_client_peer {
@@ -36,6 +37,8 @@ struct cfs_client_file {
 	uint32_t refs; /* opens and operations under way */
 	uint32_t opens;
 	bool has_hint;
+	bool is_guarded; /* its inode flags may forbid writes: the inode's shard is asked each time
+			  */
 	bool is_read_unsaid; /* read where the inode's shard did not hear of it */
 	uint64_t size, cut, seed;
 	int64_t atime, changed; /* ns; changed: mtime or ctime, whatever is later */

@@ -45,7 +45,7 @@ int cfs_client_file_open(struct cfs_client_op *op, uint64_t ino, uint32_t flags,
 		return rc;
 	cfs_client_request(&req, CFS_OP_OPEN, ino);
 	if (flags != 0)
-		cfs_msg_set(&req, flags, flags & (CFS_F_TRUNC | CFS_F_KILLPRIV));
+		cfs_msg_set(&req, flags, flags & CFS_CLIENT_OPEN_FLAGS);
 	rc = cfs_client_call(op, cfs_ino_home(ino), &req, &reply);
 	if (rc == 0)
 		rc = cfs_client_reply_attr(&reply, attr_out);
@@ -594,7 +594,7 @@ static CFS_AWAITS int write_file(struct cfs_client_op *op, struct cfs_client_fil
 
 		if (rc < 0)
 			return rc;
-		if (end > f->size)
+		if (end > f->size || f->is_guarded)
 			return write_home_with_piece(op, f, w, off_out);
 		rc = write_inside(op, f, w);
 		if (rc != -CFS_EOLD_CUT && rc != -CFS_EGROWS)

@@ -122,6 +122,8 @@ void cfs_client_file_learn(struct cfs_client_file *f, uint64_t size, uint64_t cu
 
 void cfs_client_file_learn_attr(struct cfs_client_file *f, const struct cfs_attr *attr)
 {
+	if (!f->has_hint || attr->cut >= f->cut)
+		f->is_guarded = attr->iflags & (CFS_IFLAG_IMMUTABLE | CFS_IFLAG_APPEND);
 	cfs_client_file_learn(f, attr->size, attr->cut, attr->seed);
 	f->atime = attr->atime;
 	f->changed = CFS_MAX(attr->mtime, attr->ctime);

@@ -139,6 +139,8 @@ int cfs_client_setattr(struct cfs_client_op *op, uint64_t ino, const struct cfs_
 		cfs_msg_set(&req, mtime, set->mtime);
 	if (set->valid & CFS_SET_CTIME)
 		cfs_msg_set(&req, ctime, set->ctime);
+	if (set->valid & CFS_SET_IFLAGS)
+		cfs_msg_set(&req, iflags, set->iflags);
 	return call_attr(op, ino, &req, attr_out);
 }
 
@@ -236,8 +238,7 @@ int cfs_client_create(struct cfs_client_op *op, uint64_t dir, struct cfs_client_
 		if (rc < 0)
 			return rc;
 		if (how->flags & CFS_F_OPEN)
-			rc = cfs_client_file_open(op, made.ino,
-						  how->flags & (CFS_F_TRUNC | CFS_F_KILLPRIV),
+			rc = cfs_client_file_open(op, made.ino, how->flags & CFS_CLIENT_OPEN_FLAGS,
 						  attr_out);
 		else if (!made.has_attr)
 			rc = cfs_client_getattr(op, made.ino, attr_out);

@@ -135,6 +135,7 @@ enum fuse_opcode {
 #define FUSE_WRITE_KILL_SUIDGID (1u << 2)
 #define FUSE_FSYNC_FDATASYNC (1u << 0)
 #define FUSE_SETXATTR_ACL_KILL_SGID (1u << 0)
+#define FUSE_IOCTL_UNRESTRICTED (1u << 1) /* ioctl_in.flags: of CUSE */
 
 struct fuse_in_header {
 	uint32_t len;
@@ -380,6 +381,24 @@ struct fuse_fallocate_in {
 	uint32_t padding;
 };
 
+struct fuse_ioctl_in {
+	uint64_t fh;
+	uint32_t flags;
+	uint32_t cmd;
+	uint64_t arg;
+	uint32_t in_size;
+	uint32_t out_size;
+	/* in_size bytes */
+};
+
+struct fuse_ioctl_out {
+	int32_t result;
+	uint32_t flags;
+	uint32_t in_iovs;
+	uint32_t out_iovs;
+	/* at most out_size bytes */
+};
+
 struct fuse_lseek_in {
 	uint64_t fh;
 	uint64_t offset;
@@ -466,6 +485,8 @@ _Static_assert(sizeof(struct fuse_write_in) == 40, "as in the kernel");
 _Static_assert(sizeof(struct fuse_kstatfs) == 80, "as in the kernel");
 _Static_assert(sizeof(struct fuse_fallocate_in) == 32, "as in the kernel");
 _Static_assert(sizeof(struct fuse_lseek_in) == 24, "as in the kernel");
+_Static_assert(sizeof(struct fuse_ioctl_in) == 32, "as in the kernel");
+_Static_assert(sizeof(struct fuse_ioctl_out) == 16, "as in the kernel");
 _Static_assert(sizeof(struct fuse_dirent) == 24, "as in the kernel");
 _Static_assert(sizeof(struct fuse_direntplus) == 152, "as in the kernel");
 _Static_assert(sizeof(struct fuse_statx_in) == 24, "as in the kernel");

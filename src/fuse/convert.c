@@ -79,6 +79,9 @@ void cfs_fuse_statx_encode(const struct cfs_attr *a, struct fuse_statx_out *out)
 	s->ino = a->ino;
 	s->size = a->size;
 	s->blocks = a->blocks;
+	/* The same bits. */
+	s->attributes_mask = CFS_IFLAG_IMMUTABLE | CFS_IFLAG_APPEND | CFS_IFLAG_NODUMP;
+	s->attributes = a->iflags & s->attributes_mask;
 	s->atime = sx_time_of(a->atime);
 	s->btime = sx_time_of(CFS_BREAK(BTIME_MOVES) ? a->ctime : a->btime);
 	s->ctime = sx_time_of(a->ctime);

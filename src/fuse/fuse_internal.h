@@ -119,6 +119,10 @@ const char *cfs_fuse_opcode_name(uint32_t opcode);
  * changes nothing. */
 bool cfs_fuse_opcode_is_read(uint32_t opcode);
 
+/* --- ioctl.c --- */
+
+CFS_AWAITS void cfs_fuse_serve_ioctl(struct cfs_fuse_req *req);
+
 /* --- convert.c --- */
 
 void cfs_fuse_attr_encode(const struct cfs_attr *a, struct fuse_attr *out);

@@ -409,6 +409,14 @@ static void open_out(const struct cfs_fuse_req *req, uint32_t flags, const struc
 	out->open_flags = cfs_fuse_open_flags(req->fuse->features, flags, attr->size);
 }
 
+/* What the server wants to know of the flags of open(2). */
+static uint32_t flags_of_open(uint32_t flags)
+{
+	return ((flags & O_TRUNC) && !CFS_BREAK(OPEN_TRUNC_IGNORED) ? CFS_F_TRUNC : 0) |
+	       ((flags & O_ACCMODE) != O_RDONLY ? CFS_F_WRITE : 0) |
+	       (flags & O_APPEND ? CFS_F_APPEND : 0);
+}
+
 static CFS_AWAITS void op_open(struct cfs_fuse_req *req)
 {
 	const struct fuse_open_in *in = ARGS(req, fuse_open_in);
@@ -417,8 +425,7 @@ static CFS_AWAITS void op_open(struct cfs_fuse_req *req)
 	uint32_t flags = 0;
 	int rc;
 
-	if ((in->flags & O_TRUNC) && !CFS_BREAK(OPEN_TRUNC_IGNORED))
-		flags |= CFS_F_TRUNC;
+	flags = flags_of_open(in->flags);
 	if (in->open_flags & FUSE_OPEN_KILL_SUIDGID)
 		flags |= CFS_F_KILLPRIV;
 	rc = HANDLE(req, open, req->in.nodeid, flags, &attr);
@@ -441,10 +448,9 @@ static CFS_AWAITS void create_and_open(struct cfs_fuse_req *req, uint32_t flags)
 	struct cfs_attr attr;
 	int rc;
 
-	if (in->flags & O_EXCL && !(flags & CFS_F_TMPFILE) && !CFS_BREAK(EXCL_IGNORED))
+	if ((in->flags & O_EXCL) && !CFS_BREAK(EXCL_IGNORED))
 		how.flags |= CFS_F_EXCL;
-	if (in->flags & O_TRUNC)
-		how.flags |= CFS_F_TRUNC;
+	how.flags |= flags_of_open(in->flags);
 	if (in->open_flags & FUSE_OPEN_KILL_SUIDGID)
 		how.flags |= CFS_F_KILLPRIV;
 	take_umask(req, in->umask);
@@ -702,6 +708,7 @@ static const struct {
 	[FUSE_RELEASEDIR] = { op_ok, READS },
 	[FUSE_FSYNCDIR] = { op_fsync, READS },
 	[FUSE_CREATE] = { op_create, CHANGES },
+	[FUSE_IOCTL] = { cfs_fuse_serve_ioctl, CHANGES },
 	[FUSE_FALLOCATE] = { op_fallocate, CHANGES },
 	[FUSE_READDIRPLUS] = { op_readdirplus, READS },
 	[FUSE_RENAME2] = { op_rename2, CHANGES },
@@ -751,5 +758,5 @@ CFS_AWAITS void cfs_fuse_serve_request(struct cfs_fuse_req *req)
 	if (ops[req->in.opcode].serve)
 		ops[req->in.opcode].serve(req);
 	else
-		reply_rc(req, req->in.opcode == FUSE_IOCTL ? -ENOTTY : -ENOSYS);
+		reply_rc(req, -ENOSYS);
 }

@@ -13,6 +13,7 @@
 #include "base/util.h"
 #include "meta/acl.h"
 #include "meta/file.h"
+#include "meta/iflags.h"
 #include "meta/tx.h"
 
 #define SET_BYTES 1024u /* attributes, a name, an xattr's removal */
@@ -206,6 +207,10 @@ static CFS_AWAITS int setattr_once(struct cfs_meta *m, struct cfs_shard_request 
 		return rc;
 	i = cfs_meta_inode(m, msg->ino, &rc);
 	if (i)
+		rc = cfs_iflags_may_set(i, msg);
+	if (rc < 0)
+		i = NULL;
+	if (i)
 		set_of(m, msg, i, &set);
 	if (i && i->dir && i->attr.ino != CFS_INO_ROOT &&
 	    (set.mask & (CFS_A_MODE | CFS_A_UID | CFS_A_GID))) {
@@ -247,6 +252,8 @@ CFS_AWAITS int cfs_meta_serve_setattr(struct cfs_meta *m, struct cfs_shard_reque
 
 	if (rc < 0)
 		return rc;
+	if (rq->msg->valid & CFS_SET_IFLAGS)
+		return cfs_iflags_serve(m, rq);
 	if (rq->msg->valid & CFS_SET_SIZE)
 		return setattr_size(m, rq);
 	for (uint32_t round = 0;; round++) {
@@ -279,6 +286,8 @@ CFS_AWAITS int cfs_meta_serve_open(struct cfs_meta *m, struct cfs_shard_request 
 	i = cfs_meta_inode(m, msg->ino, &rc);
 	if (i && i->dir)
 		rc = -EISDIR;
+	if (rc == 0 && (msg->flags & CFS_F_WRITE))
+		rc = cfs_iflags_may_write(i, msg->flags & CFS_F_APPEND);
 	if (rc == 0) {
 		cfs_shard_items(m->shard, &it);
 		cfs_meta_add_open(&it, i->attr.ino, msg->sess,

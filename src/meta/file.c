@@ -21,6 +21,7 @@
 #include "base/util.h"
 #include "meta/acl.h"
 #include "meta/file_internal.h"
+#include "meta/iflags.h"
 #include "proto/place.h"
 
 #define TRIES_MAX 64u
@@ -294,6 +295,8 @@ static int write_recheck(const struct write *w, uint64_t size)
 
 	if (i->is_gone)
 		return -ESTALE;
+	if (cfs_iflags_may_write(i, w->rq->msg->flags & CFS_F_APPEND) < 0)
+		return -EPERM;
 	if (!cfs_meta_is_settled(w->m, i->attr.ino) || i->attr.cut != w->home.cut ||
 	    (w->end <= size ? i->attr.size < w->end : i->attr.size != size))
 		return -EAGAIN;
@@ -390,7 +393,10 @@ static CFS_AWAITS int write_once(struct write *w)
 		rc = cfs_file_use(w->m, w->rq->msg->ino, &w->u);
 	if (rc < 0)
 		return rc;
-	if (needs_lock(w)) {
+	rc = cfs_iflags_may_write(w->u.i, w->rq->msg->flags & CFS_F_APPEND);
+	if (rc < 0) {
+		/* before anything goes to chunks elsewhere */
+	} else if (needs_lock(w)) {
 		rc = write_locked(w);
 	} else {
 		w->off = w->rq->msg->off;
@@ -451,6 +457,8 @@ static CFS_AWAITS int serve_wrote(struct cfs_meta *m, struct cfs_shard_request *
 	i = cfs_meta_inode(m, msg->ino, &rc);
 	if (i && !S_ISREG(i->attr.mode))
 		rc = -EINVAL;
+	if (rc == 0)
+		rc = cfs_iflags_may_write(i, false);
 	if (rc == 0) {
 		cfs_shard_items(m->shard, &it);
 		cfs_file_set_times(m, &set);
@@ -556,6 +564,9 @@ static CFS_AWAITS int truncate_locked(struct truncate *t)
 
 	if (i->is_gone)
 		return -ESTALE;
+	rc = cfs_iflags_may_change(i);
+	if (rc < 0)
+		return rc;
 	is_less = t->size < i->attr.size;
 	if (is_less && (i->attr.size > CFS_CHUNK_BYTES || t->u.f->top > 1))
 		rc = cfs_file_intent_room(m, &t->u);
@@ -568,7 +579,7 @@ static CFS_AWAITS int truncate_locked(struct truncate *t)
 	if (rc < 0)
 		return rc;
 	is_less = t->size < i->attr.size; /* a write of chunk 0 needs no lock, but moves no size */
-	rc = i->is_gone ? -ESTALE : 0;
+	rc = i->is_gone ? -ESTALE : cfs_iflags_may_change(i);
 	if (rc == 0)
 		truncate_commit(t, &is_remote);
 	cfs_meta_end(m, bytes, is_less || t->size == i->attr.size);

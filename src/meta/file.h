@@ -22,6 +22,13 @@ CFS_AWAITS int cfs_file_serve(struct cfs_meta *m, struct cfs_shard_request *rq);
 CFS_AWAITS int cfs_file_truncate(struct cfs_meta *m, struct cfs_shard_request *rq, uint64_t ino,
 				 uint64_t size, const struct cfs_attr_set *more, bool kills_priv);
 
+/*
+ * Sets @iflags (CFS_IFLAG_ bits; others stay) of regular file @ino with a new cut that all its
+ * shards know on return, so that no client goes on writing by what it knew before. No answer: the
+ * caller's record follows. 0; -ESTALE; -EINVAL; or what a call or a reservation returned.
+ */
+CFS_AWAITS int cfs_file_fence(struct cfs_meta *m, uint64_t ino, uint32_t iflags);
+
 /* Adds to @it, the record that removes @i, what makes its chunks go once that record is stable.
  * Never suspends. */
 void cfs_file_dropped(struct cfs_meta *m, const struct cfs_inode *i, struct cfs_items *it);

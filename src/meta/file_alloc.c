@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/util.h"
 #include "meta/file_internal.h"
+#include "meta/iflags.h"
 #include "proto/place.h"
 
 #define FALLOC_KEEP_SIZE 0x01u /* linux/falloc.h */
@@ -135,7 +136,8 @@ static CFS_AWAITS int fallocate_locked(struct cfs_meta *m, struct cfs_shard_requ
 
 	if (i->is_gone)
 		return -ESTALE;
-	if (!is_zero)
+	rc = cfs_iflags_may_write(i, !is_zero);
+	if (rc == 0 && !is_zero)
 		rc = room_check(m, u, msg->len);
 	if (rc == 0 && grows && end > CFS_CHUNK_BYTES)
 		rc = cfs_file_grow_prepare(m, u);
@@ -143,6 +145,9 @@ static CFS_AWAITS int fallocate_locked(struct cfs_meta *m, struct cfs_shard_requ
 		return rc;
 	if (i->is_gone)
 		return -ESTALE;
+	rc = cfs_iflags_may_write(i, !is_zero);
+	if (rc < 0)
+		return rc;
 	z.cut = i->attr.cut;
 	zero_rc = CFS_BREAK(PUNCH_NOTHING) ? 0 : zero_range(&z, u);
 	rc = cfs_meta_begin(m, i->attr.ino, 0, CFS_FILE_TRUNCATE_BYTES, !grows);

@@ -436,3 +436,73 @@ uint32_t cfs_file_grow_deps(const struct cfs_meta *m, const struct cfs_file *f,
 			deps[count++] = f->trims[k];
 	return count;
 }
+
+/* --- fences --- */
+
+/* The record of it, with the trim of what is past the size in this shard, which has the cut. */
+static struct cfs_record_dep fence_commit(struct cfs_meta *m, struct cfs_file_use *u,
+					  const struct cfs_attr_set *set)
+{
+	void *part;
+	const struct cfs_chunk_ops *chunks = cfs_file_chunks(m, &part);
+	const struct cfs_inode *i = u->i;
+	struct cfs_shard_pos pos;
+	struct cfs_items it;
+
+	cfs_shard_items(m->shard, &it);
+	cfs_meta_add_set(&it, i->attr.ino, set);
+	(void)chunks->trim(part, i->attr.ino, i->attr.size, set->attr.cut, &it);
+	pos = cfs_shard_commit(m->shard, &it, NULL, 0, NULL);
+	return (struct cfs_record_dep){ .shard = m->shard->id,
+					.epoch = pos.epoch,
+					.index = pos.index };
+}
+
+static CFS_AWAITS int fence_locked(struct cfs_meta *m, struct cfs_file_use *u, uint32_t iflags)
+{
+	uint32_t bytes = CFS_FILE_SET_BYTES + CFS_CHUNK_ITEM_BYTES;
+	struct cfs_attr_set set = { .mask = CFS_A_IFLAGS | CFS_A_CUT };
+	struct cfs_inode *i = u->i;
+	struct trim_call t = { .m = m, .f = u->f, .ino = i->attr.ino };
+	struct cfs_shard_set shards;
+	uint64_t end;
+	int rc = cfs_file_grow_prepare(m, u); /* nothing is past the size, no trim is under way */
+
+	if (rc == 0)
+		rc = cfs_meta_begin(m, t.ino, 0, bytes, true);
+	if (rc < 0)
+		return rc;
+	if (i->is_gone) {
+		cfs_meta_end(m, bytes, true);
+		return -ESTALE;
+	}
+	set.attr.iflags = (i->attr.iflags & ~CFS_IFLAGS_USER) | iflags;
+	set.attr.cut = cfs_file_next_cut(m, i);
+	t.size = i->attr.size;
+	t.cut = set.attr.cut;
+	t.dep = fence_commit(m, u, &set);
+	cfs_meta_end(m, bytes, true);
+	end = cfs_round_up(t.size, CFS_CHUNK_BYTES) / CFS_CHUNK_BYTES;
+	rc = cfs_shard_set_init(&shards, m, t.ino, i->attr.seed, 0, CFS_MAX(end, u->f->top));
+	if (rc < 0)
+		return rc;
+	rc = cfs_shard_set_each(&shards, trim_one, &t);
+	cfs_shard_set_fini(&shards);
+	return rc;
+}
+
+CFS_AWAITS int cfs_file_fence(struct cfs_meta *m, uint64_t ino, uint32_t iflags)
+{
+	struct cfs_file_use u;
+	int rc = cfs_file_use(m, ino, &u);
+
+	if (rc < 0)
+		return rc;
+	rc = cfs_lock_take(&u.f->lock);
+	if (rc == 0) {
+		rc = u.i->is_gone ? -ESTALE : fence_locked(m, &u, iflags);
+		cfs_lock_release(&u.f->lock);
+	}
+	cfs_file_unuse(m, &u);
+	return rc;
+}

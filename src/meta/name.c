@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/util.h"
 #include "meta/acl.h"
+#include "meta/iflags.h"
 #include "meta/tx.h"
 
 /* --- looking --- */
@@ -169,10 +170,11 @@ static void attr_new(struct cfs_meta *m, const struct cfs_msg *msg, const struct
 		.mtime = now,
 		.ctime = now,
 		.btime = now,
+		.iflags = S_ISREG(msg->mode) || S_ISDIR(msg->mode) ? cfs_iflags_inherited(dir) : 0,
 	};
 	if (cfs_acl_inherit(dir, &a->mode, acl_out)) {
 		if (S_ISDIR(a->mode) || !cfs_acl_is_minimal(*acl_out))
-			a->iflags = CFS_IFLAG_ACL;
+			a->iflags |= CFS_IFLAG_ACL;
 	} else {
 		*acl_out = (struct cfs_bytes){ 0 };
 		if (cfs_msg_is_set(msg, umask) && !S_ISLNK(a->mode) && !CFS_BREAK(UMASK_IGNORED))
@@ -248,12 +250,18 @@ static int create_now(struct cfs_meta *m, struct cfs_shard_request *rq)
 	d = is_tmp ? NULL : cfs_dentry_find(&m->tables, dir, msg->name.p, msg->name.len);
 	if (d)
 		return create_existing(m, rq, d);
+	rc = cfs_iflags_may_link(dir, true);
+	if (rc < 0)
+		return rc;
 	v.ino = cfs_serials_take(m, m->shard->id);
 	if (v.ino == 0)
 		return -CFS_EAGAIN_LATER;
 	attr_new(m, msg, dir, v.ino, &a, &acl);
-	if (is_tmp && !CFS_BREAK(TMPFILE_LINKED))
+	if (is_tmp && !CFS_BREAK(TMPFILE_LINKED)) {
 		a.nlink = 0;
+		if (!(msg->flags & CFS_F_EXCL))
+			a.iflags |= CFS_IFLAG_LINKABLE;
+	}
 	cfs_shard_items(m->shard, &it);
 	cfs_meta_add_inode(&it, &a);
 	if (S_ISLNK(a.mode))

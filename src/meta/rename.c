@@ -131,7 +131,6 @@ static int add_moved(struct cfs_tx *tx, const struct cfs_dentry_value *what, uin
 		     struct cfs_bytes name, uint64_t now)
 {
 	struct cfs_items *it = cfs_tx_at(tx, cfs_ino_home(what->ino));
-	struct cfs_attr_set set = { .mask = CFS_A_CTIME };
 	struct cfs_tx_dir_move move = { .ino = what->ino,
 					.parent = dir,
 					.mode = what->mode,
@@ -142,11 +141,10 @@ static int add_moved(struct cfs_tx *tx, const struct cfs_dentry_value *what, uin
 
 	if (!it)
 		return -ENOMEM;
-	set.attr.ctime = (int64_t)now;
 	if (is_dir(what))
 		cfs_tx_add_dir_move(it, &move);
-	else if (!CFS_BREAK(CTIME_RENAME))
-		cfs_tx_add_set(it, what->ino, &set);
+	else
+		cfs_tx_add_moved(it, what->ino, now);
 	return 0;
 }
 

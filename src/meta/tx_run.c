@@ -432,7 +432,7 @@ static CFS_AWAITS void prepare_run(void *arg)
 	struct prepare_job *j = arg;
 	struct cfs_tx_piece *p = j->piece;
 	struct cfs_shard_env *env = j->tx->meta->shard->env;
-	uint8_t bytes[1024];
+	uint8_t bytes[768];
 	struct cfs_items steps;
 	struct cfs_msg msg = { .kind = CFS_MSG_REQUEST, .op = CFS_OP_TX_PREPARE };
 	struct cfs_net_reply reply;

@@ -11,6 +11,7 @@
 #include "base/breaks.h"
 #include "base/err.h"
 #include "base/util.h"
+#include "meta/iflags.h"
 
 struct step_floor {
 	cfs_le64 epoch, count;
@@ -42,6 +43,10 @@ struct step_dir_move { /* the name follows */
 struct step_expect {
 	cfs_le64 ino, acl; /* acl: cfs_acl_hash() */
 	cfs_le32 mode, uid, gid, reserved;
+} CFS_PACKED;
+
+struct step_moved {
+	cfs_le64 ino, time;
 } CFS_PACKED;
 
 struct step_access { /* the name follows */
@@ -129,6 +134,13 @@ void cfs_tx_add_dir_move(struct cfs_items *it, const struct cfs_tx_dir_move *m)
 				   .gid = cfs_to_le32(m->gid) };
 
 	add(it, CFS_TX_DIR_MOVE, &s, sizeof(s), m->name);
+}
+
+void cfs_tx_add_moved(struct cfs_items *it, uint64_t ino, uint64_t time_ns)
+{
+	struct step_moved s = { cfs_to_le64(ino), cfs_to_le64(time_ns) };
+
+	add(it, CFS_TX_MOVED, &s, sizeof(s), no_name);
 }
 
 void cfs_tx_add_access(struct cfs_items *it, uint64_t dir, const struct cfs_dentry_value *d)
@@ -269,6 +281,8 @@ static bool step_is_sound(const struct cfs_item *item)
 	case CFS_TX_ACL:
 	case CFS_TX_ACL_DEL:
 		return item->len_bytes > sizeof(struct cfs_meta_xattr);
+	case CFS_TX_MOVED:
+		return item->len_bytes == sizeof(struct step_moved);
 	default:
 		return false;
 	}
@@ -336,6 +350,8 @@ static int eval_link(struct cfs_meta *m, const struct cfs_item *item, struct cfs
 	d = cfs_dentry_find(&m->tables, dir, v.name.p, v.name.len);
 	if ((d ? d->ino : 0) != cfs_from_le64(s.expect))
 		return cfs_from_le32(s.flags) & CFS_TX_F_EXCL ? -EEXIST : -CFS_EAGAIN_LATER;
+	if (cfs_iflags_may_link(dir, !d) < 0)
+		return -EPERM;
 	v.cookie = d ? d->cookie : cfs_dentry_cookie(&m->tables, dir, v.name.p, v.name.len);
 	v.ino = cfs_from_le64(s.ino);
 	v.place = cfs_from_le64(s.place);
@@ -361,6 +377,8 @@ static int eval_unlink(struct cfs_meta *m, const struct cfs_item *item, struct c
 	d = cfs_dentry_find(&m->tables, dir, name.p, name.len);
 	if (!d || d->ino != cfs_from_le64(s.expect))
 		return -CFS_EAGAIN_LATER;
+	if (cfs_iflags_may_change(dir) < 0)
+		return -EPERM;
 	cfs_meta_add_dentry_del(out, dir->attr.ino, name, cfs_from_le64(s.time));
 	return 0;
 }
@@ -388,10 +406,19 @@ static int eval_nlink(struct cfs_meta *m, const struct cfs_item *item, bool is_p
 		return -EMLINK;
 	if (delta < 0 && i->attr.nlink == 0)
 		return -CFS_EAGAIN_LATER;
+	/* What has lost its last name gets none again, but for what was born without. */
+	if (delta > 0 && i->attr.nlink == 0 && !(i->attr.iflags & CFS_IFLAG_LINKABLE))
+		return -ENOENT;
+	if (cfs_iflags_may_change(i) < 0)
+		return -EPERM;
 	set.attr.nlink = i->attr.nlink + (uint32_t)delta;
 	set.attr.ctime = (int64_t)cfs_from_le64(s.time);
 	if (CFS_BREAK(CTIME_LINK))
 		set.mask &= ~CFS_A_CTIME;
+	if (i->attr.iflags & CFS_IFLAG_LINKABLE) {
+		set.mask |= CFS_A_IFLAGS;
+		set.attr.iflags = i->attr.iflags & ~CFS_IFLAG_LINKABLE;
+	}
 	cfs_meta_add_set(out, i->attr.ino, &set);
 	seen->has_attr = true;
 	seen->attr = i->attr;
@@ -433,6 +460,8 @@ static int eval_dir_gone(struct cfs_meta *m, const struct cfs_item *item, struct
 		return -CFS_EAGAIN_LATER;
 	if (dir->attr.ino == CFS_INO_ROOT)
 		return -EBUSY;
+	if (cfs_iflags_may_change(dir) < 0)
+		return -EPERM;
 	if (dir->dir->entries > 0 && !CFS_BREAK(RMDIR_FULL))
 		return -ENOTEMPTY;
 	cfs_meta_add_inode_del(out, dir->attr.ino);
@@ -452,6 +481,8 @@ static int eval_dir_move(struct cfs_meta *m, const struct cfs_item *item, struct
 	if (!dir || dir->attr.mode != cfs_from_le32(s.mode) ||
 	    dir->attr.uid != cfs_from_le32(s.uid) || dir->attr.gid != cfs_from_le32(s.gid))
 		return -CFS_EAGAIN_LATER;
+	if (cfs_iflags_may_change(dir) < 0)
+		return -EPERM;
 	set.attr.ctime = (int64_t)cfs_from_le64(s.time);
 	cfs_meta_add_dir_parent(out, dir->attr.ino, cfs_from_le64(s.parent), name);
 	cfs_meta_add_set(out, dir->attr.ino, &set);
@@ -537,6 +568,26 @@ static int eval_acl(struct cfs_meta *m, const struct cfs_item *item, struct cfs_
 	return 0;
 }
 
+static int eval_moved(struct cfs_meta *m, const struct cfs_item *item, struct cfs_items *out)
+{
+	struct step_moved s;
+	struct cfs_attr_set set = { .mask = CFS_A_CTIME };
+	struct cfs_bytes none;
+	struct cfs_inode *i;
+
+	if (!get(item, &s, sizeof(s), false, &none))
+		return -CFS_EBAD_FORMAT;
+	i = cfs_inode_find(&m->tables, cfs_from_le64(s.ino));
+	if (!i)
+		return -ESTALE;
+	if (cfs_iflags_may_change(i) < 0)
+		return -EPERM;
+	set.attr.ctime = (int64_t)cfs_from_le64(s.time);
+	if (!CFS_BREAK(CTIME_RENAME))
+		cfs_meta_add_set(out, i->attr.ino, &set);
+	return 0;
+}
+
 static int eval_step(struct cfs_meta *m, const struct cfs_item *item, bool is_prepare,
 		     struct cfs_items *out, struct cfs_tx_seen *seen)
 {
@@ -564,6 +615,8 @@ static int eval_step(struct cfs_meta *m, const struct cfs_item *item, bool is_pr
 	case CFS_TX_ACL:
 	case CFS_TX_ACL_DEL:
 		return eval_acl(m, item, out, seen);
+	case CFS_TX_MOVED:
+		return eval_moved(m, item, out);
 	default:
 		return -CFS_EBAD_FORMAT;
 	}

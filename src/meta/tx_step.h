@@ -34,6 +34,7 @@ enum cfs_tx_step_kind {
 	CFS_TX_EXPECT = 89,   /* permissions are still these */
 	CFS_TX_ACL = 90,      /* an ACL: an item CFS_META_XATTR's bytes */
 	CFS_TX_ACL_DEL = 91,  /* an item CFS_META_XATTR_DEL's bytes */
+	CFS_TX_MOVED = 95,    /* an inode, no directory, has another name */
 };
 
 #define CFS_TX_F_EXCL 0x1u /* LINK: what is there already is an error of the request */
@@ -63,6 +64,7 @@ void cfs_tx_add_dir_gone(struct cfs_items *it, uint64_t ino);
 void cfs_tx_add_dir_move(struct cfs_items *it, const struct cfs_tx_dir_move *m);
 /* @d: the directory's number, permissions and name; in @dir. */
 void cfs_tx_add_access(struct cfs_items *it, uint64_t dir, const struct cfs_dentry_value *d);
+void cfs_tx_add_moved(struct cfs_items *it, uint64_t ino, uint64_t time_ns);
 void cfs_tx_add_set(struct cfs_items *it, uint64_t ino, const struct cfs_attr_set *set);
 /* Mode, owner and access ACL of @i are what they are now. */
 void cfs_tx_add_expect(struct cfs_items *it, const struct cfs_inode *i);

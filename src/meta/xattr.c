@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/util.h"
 #include "meta/acl.h"
+#include "meta/iflags.h"
 #include "meta/meta_internal.h"
 
 static bool has_prefix(struct cfs_bytes name, const char *prefix)
@@ -200,6 +201,8 @@ static CFS_AWAITS int acl_set_once(struct cfs_meta *m, struct cfs_shard_request 
 		return rc;
 	i = cfs_meta_inode(m, rq->msg->ino, &rc);
 	if (i)
+		rc = cfs_iflags_may_change(i);
+	if (rc == 0)
 		rc = acl_plan(m, rq->msg, i, &c);
 	if (rc == 0 && i->dir && (c.set.mask & CFS_A_MODE) && i->attr.ino != CFS_INO_ROOT) {
 		cfs_meta_end(m, bytes, is_freeing);
@@ -251,6 +254,8 @@ CFS_AWAITS int cfs_meta_serve_setxattr(struct cfs_meta *m, struct cfs_shard_requ
 		return rc;
 	i = cfs_meta_inode(m, msg->ino, &rc);
 	if (i)
+		rc = cfs_iflags_may_change(i);
+	if (rc == 0)
 		rc = set_check(msg, i);
 	if (rc == 0) {
 		set.attr.ctime = (int64_t)cfs_meta_now(m);
@@ -280,7 +285,9 @@ CFS_AWAITS int cfs_meta_serve_removexattr(struct cfs_meta *m, struct cfs_shard_r
 	if (rc < 0)
 		return rc;
 	i = cfs_meta_inode(m, msg->ino, &rc);
-	if (i && !cfs_xattr_find(i, msg->name.p, msg->name.len))
+	if (i)
+		rc = cfs_iflags_may_change(i);
+	if (rc == 0 && !cfs_xattr_find(i, msg->name.p, msg->name.len))
 		rc = -ENODATA;
 	if (rc == 0) {
 		set.attr.ctime = (int64_t)cfs_meta_now(m);

@@ -69,7 +69,8 @@
 	F(session, 40, u64) \
 	F(parent, 41, u64) \
 	F(attr2, 42, bytes) /* of a second inode: the parent after a change */ \
-	F(chunk, 43, u64)   /* number of a chunk of a file */
+	F(chunk, 43, u64)   /* number of a chunk of a file */ \
+	F(iflags, 50, u32)  /* CFS_IFLAG_ bits */
 
 enum cfs_field {
 #define F(name, number, type) CFS_FIELD_##name = number,
@@ -101,7 +102,8 @@ enum cfs_field {
 	  CFS_H(ino) | CFS_H(attr) | CFS_H(mode) | CFS_H(place), 0) \
 	O(GETATTR, 17, CFS_H(ino), CFS_H(flags), CFS_H(attr), 0) \
 	O(SETATTR, 18, CFS_H(ino) | CFS_H(valid), \
-	  CFS_H_NEW | CFS_H(size) | CFS_H(atime) | CFS_H(mtime) | CFS_H(ctime) | CFS_H(flags), \
+	  CFS_H_NEW | CFS_H(size) | CFS_H(atime) | CFS_H(mtime) | CFS_H(ctime) | CFS_H(flags) | \
+		  CFS_H(iflags), \
 	  CFS_H(attr), 1) \
 	O(CREATE, 19, CFS_H(ino) | CFS_H(name) | CFS_H_NEW, \
 	  CFS_H(flags) | CFS_H(rdev) | CFS_H(data) | CFS_H(umask), \
@@ -171,11 +173,12 @@ enum cfs_op {
 #define CFS_SET_MTIME_NOW 0x80u
 #define CFS_SET_CTIME 0x100u
 #define CFS_SET_KILLPRIV 0x200u /* drop set-uid, set-gid and security.capability */
+#define CFS_SET_IFLAGS 0x10000u /* alone */
 
 /* flags of requests: */
 #define CFS_F_EXCL 0x1u      /* CREATE: the name must not exist */
 #define CFS_F_OPEN 0x2u      /* CREATE: the session has it open then */
-#define CFS_F_APPEND 0x4u    /* WRITE: at the end, wherever that is */
+#define CFS_F_APPEND 0x4u    /* WRITE: at the end, wherever that is; OPEN */
 #define CFS_F_NOREPLACE 0x8u /* RENAME */
 #define CFS_F_EXCHANGE 0x10u /* RENAME */
 #define CFS_F_PLUS 0x20u     /* READDIR: with attributes */
@@ -194,6 +197,7 @@ enum cfs_op {
 #define CFS_F_EOF 0x8000u         /* READDIR's reply: nothing follows */
 #define CFS_F_ORDERED 0x10000u    /* TX_PREPARE: wait, do not say busy */
 #define CFS_F_NO_TRUSTED 0x20000u /* LISTXATTR: without trusted. */
+#define CFS_F_WRITE 0x80000u      /* OPEN: for writing; with CFS_F_APPEND at the end only */
 #define CFS_F_ATIME \
 	0x100000u /* GETATTR, CHUNK_READ, READDIR, READLINK, RELEASE: it was read, see to its \
 		     atime */
@@ -212,7 +216,14 @@ struct cfs_attr {
 #define CFS_IFLAG_ACL 0x80000000u
 
 /* iflags; values as of FS_IOC_GETFLAGS, lsattr(1): */
+#define CFS_IFLAG_IMMUTABLE 0x10u
+#define CFS_IFLAG_APPEND 0x20u
+#define CFS_IFLAG_NODUMP 0x40u
 #define CFS_IFLAG_NOATIME 0x80u
+#define CFS_IFLAGS_USER \
+	(CFS_IFLAG_IMMUTABLE | CFS_IFLAG_APPEND | CFS_IFLAG_NODUMP | CFS_IFLAG_NOATIME)
+/* Of our own: born without a name (O_TMPFILE), so that it may get one though it has none. */
+#define CFS_IFLAG_LINKABLE 0x40000000u
 
 struct cfs_bytes {
 	const uint8_t *p;

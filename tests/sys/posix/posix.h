@@ -53,6 +53,7 @@ struct posix_case {
 	X(path) \
 	X(fd) \
 	X(atime) \
+	X(iflags) \
 	X(acl) \
 	X(priv)
 #define X(topic) extern const struct posix_case topic##_cases[];

@@ -38,6 +38,7 @@ struct server {
 	uint8_t *file;
 	uint64_t size, cut, map_epoch;
 	int64_t atime, mtime;
+	uint32_t iflags;
 	uint32_t told;       /* requests that said that the file was read */
 	uint32_t count[OPS]; /* requests, also those that were not answered */
 	uint32_t runs[OPS];  /* changes carried out */
@@ -60,6 +61,7 @@ static struct cfs_attr file_attr(void)
 		.nlink = 1,
 		.atime = srv.atime,
 		.mtime = srv.mtime,
+		.iflags = srv.iflags,
 		.cut = srv.cut,
 		.seed = FILE_INO,
 	};
@@ -172,6 +174,8 @@ static int serve_write(struct cfs_net_call *call, struct cfs_msg *reply)
 		return -CFS_EBAD_CHECKSUM;
 	if (req->flags & CFS_F_APPEND)
 		at = srv.size;
+	if (!is_chunk && srv.iflags)
+		return -EPERM;
 	assert_true(at + req->len <= FILE_BYTES);
 	assert_int_equal(move_payload(call, at, true), 0);
 	if (!(req->flags & CFS_F_APPEND))
@@ -485,6 +489,37 @@ CFS_TEST_SIM(messages_are_counted)
 	assert_int_equal(cfs_client_release(&op, FILE_INO), 0);
 	assert_int_equal(cfs_client_release(&op, FILE_INO), -EBADF);
 	assert_int_equal(srv.last_floor, srv.last_seq);
+	finish(c);
+}
+
+/* A file that was made immutable, with a new cut: no chunk is written any more. */
+CFS_TEST_SIM(a_guarded_file_is_written_at_home)
+{
+	struct cfs_client *c = begin(0);
+	struct cfs_client_op op;
+	struct cfs_attr attr;
+	uint64_t off;
+
+	open_file(c);
+	assert_int_equal(write_at(c, CFS_CHUNK_BYTES, 4096, 0, &off), 0);
+	assert_int_equal(messages(), 2);
+	srv.cut++;
+	srv.iflags = CFS_IFLAG_IMMUTABLE;
+	assert_int_equal(write_at(c, CFS_CHUNK_BYTES, 4096, 0, &off), -EPERM);
+	assert_int_equal(srv.count[CFS_OP_CHUNK_WRITE], 1); /* refused for its cut */
+	assert_int_equal(srv.count[CFS_OP_WRITE], 1);
+	assert_int_equal(messages(), 3);
+	assert_int_equal(write_at(c, CFS_CHUNK_BYTES, 4096, 0, &off), -EPERM);
+	assert_int_equal(srv.count[CFS_OP_WRITE], 1);
+	assert_int_equal(messages(), 1);
+	srv.iflags = 0;
+	op_for(&op, c);
+	assert_int_equal(cfs_client_getattr(&op, FILE_INO, &attr), 0);
+	assert_int_equal(messages(), 1);
+	assert_int_equal(write_at(c, CFS_CHUNK_BYTES, 4096, 0, &off), 0);
+	assert_int_equal(srv.count[CFS_OP_WRITE], 0);
+	assert_int_equal(messages(), 2);
+	assert_int_equal(cfs_client_release(&op, FILE_INO), 0);
 	finish(c);
 }
 
@@ -842,6 +877,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(messages_are_counted),
 		cmocka_unit_test(reads_see_to_the_access_time),
+		cmocka_unit_test(a_guarded_file_is_written_at_home),
 		cmocka_unit_test(a_newer_cut_is_learned),
 		cmocka_unit_test(a_wrong_checksum_is_never_data),
 		cmocka_unit_test(holes_are_found),

@@ -8,11 +8,13 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <linux/fs.h>
 
 #include "fuse/fuse_internal.h"
 #include "lib/test_fiber.h"
@@ -27,12 +29,17 @@ struct wire {
 	struct cfs_fuse_opts opts;
 };
 
+static uint32_t stub_iflags;
+
 static int stub_getattr(struct cfs_client_op *op, uint64_t ino, struct cfs_attr *attr_out)
 {
 	(void)op;
-	*attr_out = (struct cfs_attr){
-		.ino = ino, .mode = S_IFDIR | 0755, .nlink = 2, .mtime = -1, .parent = 1
-	};
+	*attr_out = (struct cfs_attr){ .iflags = stub_iflags,
+				       .ino = ino,
+				       .mode = S_IFDIR | 0755,
+				       .nlink = 2,
+				       .mtime = -1,
+				       .parent = 1 };
 	return ino > 1000 ? -ESTALE : 0;
 }
 
@@ -78,12 +85,53 @@ static int stub_setxattr(struct cfs_client_op *op, uint64_t ino, struct cfs_clie
 	return sum == 0 ? 0 : -EINVAL;
 }
 
+static int stub_setattr(struct cfs_client_op *op, uint64_t ino,
+			const struct cfs_client_setattr *set, struct cfs_attr *attr_out)
+{
+	if (set->valid != CFS_SET_IFLAGS)
+		return -EBADMSG;
+	stub_iflags = set->iflags;
+	return stub_getattr(op, ino, attr_out);
+}
+
+/* What was opened, read and made, as it came to the handlers. */
+static uint32_t stub_open_flags, stub_create_flags;
+static bool stub_keeps_atime;
+
+static int stub_open(struct cfs_client_op *op, uint64_t ino, uint32_t flags,
+		     struct cfs_attr *attr_out)
+{
+	stub_open_flags = flags;
+	return stub_getattr(op, ino, attr_out);
+}
+
+static int stub_create(struct cfs_client_op *op, uint64_t dir, struct cfs_client_name name,
+		       const struct cfs_client_create *how, struct cfs_attr *attr_out)
+{
+	(void)dir, (void)name;
+	stub_create_flags = how->flags;
+	return stub_getattr(op, 7, attr_out);
+}
+
+static int stub_read(struct cfs_client_op *op, uint64_t ino, uint64_t off_bytes, uint32_t len_bytes,
+		     void *buf, struct cfs_client_bytes *out)
+{
+	(void)ino, (void)off_bytes, (void)len_bytes;
+	stub_keeps_atime = op->keeps_atime;
+	out->p = buf;
+	return 0;
+}
+
 static const struct cfs_fuse_handlers stubs = {
 	.lookup = stub_lookup,
 	.getattr = stub_getattr,
 	.rename = stub_rename,
 	.write = stub_write,
 	.setxattr = stub_setxattr,
+	.setattr = stub_setattr,
+	.open = stub_open,
+	.create = stub_create,
+	.read = stub_read,
 };
 
 static void serve(void *arg)
@@ -118,6 +166,9 @@ static ssize_t receive(struct wire *w, struct fuse_out_header *h, void *out, siz
 	return -1;
 }
 
+/* Behind the header of the last reply. */
+static ssize_t last_bytes;
+
 /* A request of @args; waits for its reply. */
 static int ask(struct wire *w, uint32_t opcode, uint64_t nodeid, const void *args,
 	       size_t args_bytes, void *out, size_t cap)
@@ -134,7 +185,7 @@ static int ask(struct wire *w, uint32_t opcode, uint64_t nodeid, const void *arg
 	memcpy(bytes, &in, sizeof(in));
 	memcpy(bytes + sizeof(in), args, args_bytes);
 	send_bytes(w, bytes, in.len);
-	(void)receive(w, &h, out, cap);
+	last_bytes = receive(w, &h, out, cap);
 	assert_int_equal(h.unique, in.unique);
 	return h.error;
 }
@@ -249,6 +300,100 @@ CFS_TEST_FIBER(arguments_reach_handlers)
 	finish(&w);
 }
 
+static int ask_ioctl(struct wire *w, uint32_t cmd, const void *arg, uint32_t in_bytes,
+		     uint32_t out_bytes, void *out, ssize_t *got)
+{
+	struct {
+		struct fuse_ioctl_in in;
+		uint8_t arg[64];
+	} args = { .in = { .cmd = cmd, .in_size = in_bytes, .out_size = out_bytes } };
+	struct {
+		struct fuse_ioctl_out head;
+		uint8_t body[64];
+	} reply = { 0 };
+	int rc;
+
+	memcpy(args.arg, arg, in_bytes);
+	rc = ask(w, FUSE_IOCTL, 5, &args, sizeof(args.in) + in_bytes, &reply, sizeof(reply));
+	assert_int_equal(reply.head.result, 0);
+	*got = last_bytes - (ssize_t)sizeof(reply.head);
+	if (rc == 0)
+		memcpy(out, reply.body, out_bytes);
+	return rc;
+}
+
+CFS_TEST_FIBER(ioctls_get_and_set_inode_flags)
+{
+	uint32_t flags = FS_IMMUTABLE_FL | FS_NOATIME_FL;
+	struct fsxattr x = { 0 };
+	struct wire w;
+	ssize_t got;
+
+	begin(&w);
+	agree(&w);
+	assert_int_equal(ask_ioctl(&w, FS_IOC_SETFLAGS, &flags, 4, 0, &flags, &got), 0);
+	assert_int_equal(got, 0);
+	assert_int_equal(stub_iflags, CFS_IFLAG_IMMUTABLE | CFS_IFLAG_NOATIME);
+	flags = 0;
+	assert_int_equal(ask_ioctl(&w, FS_IOC_GETFLAGS, &flags, 0, 4, &flags, &got), 0);
+	assert_int_equal(got, 4);
+	assert_int_equal(flags, FS_IMMUTABLE_FL | FS_NOATIME_FL);
+	assert_int_equal(ask_ioctl(&w, FS_IOC_FSGETXATTR, &x, 0, sizeof(x), &x, &got), 0);
+	assert_int_equal(got, sizeof(x));
+	assert_int_equal(x.fsx_xflags, FS_XFLAG_IMMUTABLE | FS_XFLAG_NOATIME);
+	x.fsx_xflags = FS_XFLAG_APPEND | FS_XFLAG_NODUMP;
+	assert_int_equal(ask_ioctl(&w, FS_IOC_FSSETXATTR, &x, sizeof(x), 0, &x, &got), 0);
+	assert_int_equal(stub_iflags, CFS_IFLAG_APPEND | CFS_IFLAG_NODUMP);
+	/* What we have not, what is too short, what is nothing. */
+	flags = FS_SYNC_FL;
+	assert_int_equal(ask_ioctl(&w, FS_IOC_SETFLAGS, &flags, 4, 0, &flags, &got), -EOPNOTSUPP);
+	x.fsx_xflags = FS_XFLAG_SYNC;
+	assert_int_equal(ask_ioctl(&w, FS_IOC_FSSETXATTR, &x, sizeof(x), 0, &x, &got), -EOPNOTSUPP);
+	x = (struct fsxattr){ .fsx_projid = 3 };
+	assert_int_equal(ask_ioctl(&w, FS_IOC_FSSETXATTR, &x, sizeof(x), 0, &x, &got), -EOPNOTSUPP);
+	assert_int_equal(ask_ioctl(&w, FS_IOC_SETFLAGS, &flags, 3, 0, &flags, &got), -EINVAL);
+	assert_int_equal(ask_ioctl(&w, FS_IOC_GETFLAGS, &flags, 0, 3, &flags, &got), -EINVAL);
+	assert_int_equal(ask_ioctl(&w, FS_IOC_FSGETXATTR, &x, 0, 8, &x, &got), -EINVAL);
+	assert_int_equal(ask_ioctl(&w, FS_IOC_FSSETXATTR, &x, 8, 0, &x, &got), -EINVAL);
+	assert_int_equal(ask_ioctl(&w, _IOW(1, 2, int), &x, 4, 0, &x, &got), -ENOTTY);
+	assert_int_equal(stub_iflags, CFS_IFLAG_APPEND | CFS_IFLAG_NODUMP);
+	stub_iflags = 0;
+	finish(&w);
+}
+
+CFS_TEST_FIBER(flags_of_open_reach_handlers)
+{
+	struct fuse_open_in open_in = { .flags = O_RDWR | O_APPEND | O_TRUNC };
+	struct {
+		struct fuse_create_in in;
+		char name[2];
+	} create = { .in = { .flags = O_RDWR | O_EXCL | O_CREAT, .mode = 0644 }, .name = "f" };
+	struct fuse_read_in read_in = { .size = 10, .flags = O_RDONLY | O_NOATIME };
+	uint8_t out[256];
+	struct wire w;
+
+	begin(&w);
+	agree(&w);
+	assert_int_equal(ask(&w, FUSE_OPEN, 5, &open_in, sizeof(open_in), out, sizeof(out)), 0);
+	assert_int_equal(stub_open_flags, CFS_F_WRITE | CFS_F_APPEND | CFS_F_TRUNC);
+	open_in.flags = O_RDONLY;
+	assert_int_equal(ask(&w, FUSE_OPEN, 5, &open_in, sizeof(open_in), out, sizeof(out)), 0);
+	assert_int_equal(stub_open_flags, 0);
+	assert_int_equal(ask(&w, FUSE_CREATE, 1, &create, sizeof(create), out, sizeof(out)), 0);
+	assert_int_equal(stub_create_flags, CFS_F_OPEN | CFS_F_EXCL | CFS_F_WRITE);
+	assert_int_equal(ask(&w, FUSE_TMPFILE, 1, &create, sizeof(create), out, sizeof(out)), 0);
+	assert_int_equal(stub_create_flags, CFS_F_OPEN | CFS_F_EXCL | CFS_F_WRITE | CFS_F_TMPFILE);
+	assert_int_equal(ask(&w, FUSE_READ, 5, &read_in, sizeof(read_in), out, sizeof(out)), 0);
+	assert_true(stub_keeps_atime);
+	read_in.flags = O_RDONLY;
+	assert_int_equal(ask(&w, FUSE_READ, 5, &read_in, sizeof(read_in), out, sizeof(out)), 0);
+	assert_false(stub_keeps_atime);
+	w.opts.keeps_atime = true;
+	assert_int_equal(ask(&w, FUSE_READ, 5, &read_in, sizeof(read_in), out, sizeof(out)), 0);
+	assert_true(stub_keeps_atime);
+	finish(&w);
+}
+
 CFS_TEST_FIBER(malformed_requests_get_errors)
 {
 	static const struct {
@@ -270,7 +415,7 @@ CFS_TEST_FIBER(malformed_requests_get_errors)
 		{ 7, 0, "", -ENOSYS },
 		{ 999999, 16, "0123456789abcdef", -ENOSYS },
 		{ FUSE_BMAP, 16, "0123456789abcdef", -ENOSYS },
-		{ FUSE_IOCTL, 32, "0123456789abcdef0123456789abcdef", -ENOTTY },
+		{ FUSE_IOCTL, 32, "0123456789abcdef0123456789abcdef", -EINVAL },
 		{ FUSE_UNLINK, 5, "here", -ENOSYS }, /* no handler */
 	};
 	char out[512];
@@ -337,6 +482,8 @@ int main(void)
 		cmocka_unit_test(nothing_is_served_before_init),
 		cmocka_unit_test(an_old_kernel_is_refused),
 		cmocka_unit_test(arguments_reach_handlers),
+		cmocka_unit_test(ioctls_get_and_set_inode_flags),
+		cmocka_unit_test(flags_of_open_reach_handlers),
 		cmocka_unit_test(malformed_requests_get_errors),
 		cmocka_unit_test(garbage_does_no_harm),
 	};
