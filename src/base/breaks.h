@@ -29,6 +29,8 @@
 	/* Names and links. */ \
 	X(EXCL_IGNORED, "O_EXCL is ignored") \
 	X(NOREPLACE_IGNORED, "RENAME_NOREPLACE is ignored") \
+	X(EXISTS_IGNORED, "link replaces what another has made meanwhile") \
+	X(RENAME_LOOPS, "two renames may move directories into each other") \
 	X(EXCHANGE_HALF, "RENAME_EXCHANGE changes one name only") \
 	X(RENAME_KEEPS, "rename leaves the old name") \
 	X(RENAME_OVER_FULL, "rename replaces a directory that is not empty") \
@@ -83,6 +85,8 @@
 	X(STATFS_FULL, "statfs says that everything is free") \
 	/* Contents. */ \
 	X(APPEND_IGNORED, "O_APPEND writes at the start") \
+	X(APPEND_HINT, "O_APPEND writes where this mount saw the end") \
+	X(OLD_SIZE, "a read ends where this mount saw the end") \
 	X(APPEND_SIZE, "the size after an append is one too small") \
 	X(OPEN_TRUNC_IGNORED, "O_TRUNC is ignored") \
 	X(TRUNCATE_STALE, "what truncate cut off comes back") \

@@ -374,7 +374,7 @@ static CFS_AWAITS int read_file(struct cfs_client_op *op, struct cfs_client_file
 
 		/* Past the hint the file may have grown: ask, so that no end is seen that has
 		 * moved. */
-		if (!f->has_hint || off_bytes + len_bytes > f->size) {
+		if (!f->has_hint || (off_bytes + len_bytes > f->size && !CFS_BREAK(OLD_SIZE))) {
 			rc = cfs_client_file_refresh(op, f, true);
 			if (rc < 0)
 				return rc;

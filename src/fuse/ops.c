@@ -531,7 +531,8 @@ static CFS_AWAITS void op_write(struct cfs_fuse_req *req)
 		return;
 	}
 	/* What is written back from a mapped page goes where the page is. */
-	if ((in->flags & O_APPEND) && !(in->write_flags & FUSE_WRITE_CACHE))
+	if ((in->flags & O_APPEND) && !(in->write_flags & FUSE_WRITE_CACHE) &&
+	    !CFS_BREAK(APPEND_HINT))
 		w.flags |= CFS_F_APPEND;
 	if ((in->write_flags & FUSE_WRITE_KILL_SUIDGID) && !CFS_BREAK(SUID_WRITE))
 		w.flags |= CFS_F_KILLPRIV;

@@ -472,7 +472,7 @@ static CFS_AWAITS int link_once(struct cfs_meta *m, struct cfs_shard_request *rq
 	struct cfs_tx tx;
 	int rc = look_here(m, msg->ino, msg->name, &old);
 
-	if (rc != -ENOENT)
+	if (rc != -ENOENT && !CFS_BREAK(EXISTS_IGNORED))
 		return rc == 0 ? -EEXIST : rc;
 	rc = cfs_meta_getattr(m, msg->ino2, &a);
 	if (rc < 0)

@@ -115,7 +115,7 @@ static CFS_AWAITS int check_loops(struct cfs_meta *m, const struct move *v)
 {
 	int rc = 0;
 
-	if (v->from_dir == v->to_dir)
+	if (v->from_dir == v->to_dir || CFS_BREAK(RENAME_LOOPS))
 		return 0;
 	if (is_dir(&v->from))
 		rc = check_not_below(m, v->to_dir, v->from.ino);

@@ -348,7 +348,7 @@ static int eval_link(struct cfs_meta *m, const struct cfs_item *item, struct cfs
 	if (!dir)
 		return -ESTALE;
 	d = cfs_dentry_find(&m->tables, dir, v.name.p, v.name.len);
-	if ((d ? d->ino : 0) != cfs_from_le64(s.expect))
+	if ((d ? d->ino : 0) != cfs_from_le64(s.expect) && !CFS_BREAK(EXISTS_IGNORED))
 		return cfs_from_le32(s.flags) & CFS_TX_F_EXCL ? -EEXIST : -CFS_EAGAIN_LATER;
 	if (cfs_iflags_may_link(dir, !d) < 0)
 		return -EPERM;

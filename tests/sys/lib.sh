@@ -3,7 +3,7 @@
 # A shape is how the file system runs: inproc-1 and inproc-2 (server and mount in one process, with
 # one or two cores), tcp-1 and tcp-2 (two processes over libfabric's tcp). One is up at a time:
 #   fs_make SHAPE SIZE   a new store;  fs_up  starts and mounts it;  fs_down  unmounts and ends it
-#   fs_fsck  must be clean;  fs_kill_server  by SIGKILL;  $mnt  where it is mounted
+#   fs_second_up  mounts it once more (tcp);  fs_fsck  must be clean;  fs_kill_server  by SIGKILL;  $mnt  where it is mounted
 # A case is a function: case_run NAME FUNCTION. In it, `fail WHY` or `must COMMAND...`.
 #
 # Expects CFS_BIN and CFS_BUILD; CFS_SCRATCH, CFS_COUNTS, CFS_SEED, CFS_CASE as tools/run-tests has
@@ -26,9 +26,10 @@ chmod 755 "$CFS_SCRATCH"
 cd "$CFS_SCRATCH" || exit 1
 
 mnt=$CFS_SCRATCH/fs/mnt
+mnt2=$CFS_SCRATCH/second
 store=$CFS_SCRATCH/fs/store
 shape=
-server_pid= mount_pid= addr=
+server_pid= mount_pid= second_pid= addr=
 failed_any=0 ran_any=0 why=
 
 # full A B: A with small counts, B with full ones.
@@ -163,6 +164,25 @@ fs_up() {
 	is_mounted || fail "not mounted: $(tail -n 2 "$CFS_SCRATCH/mount.err" "$CFS_SCRATCH/server.err" 2>/dev/null)"
 }
 
+# A second mount of the same server, at $mnt2; only of the shapes tcp-*. fs_down ends it as well.
+fs_second_up() {
+	mkdir -p "$mnt2"
+	"$CFS_BIN" mount "$addr" "$mnt2" -f >"$CFS_SCRATCH/second.out" 2>>"$CFS_SCRATCH/mount.err" </dev/null &
+	second_pid=$!
+	wait_for 60 second_is_up && grep -q " $mnt2 fuse" /proc/mounts || fail "the second is not mounted"
+}
+
+second_is_up() {
+	grep -q " $mnt2 fuse" /proc/mounts || is_gone "$second_pid"
+}
+
+second_down() {
+	[ -n "$second_pid" ] || return 0
+	umount "$mnt2" 2>/dev/null || umount -l "$mnt2" 2>/dev/null
+	end_process "$second_pid" 30 || fail "the second mount's process ended with $?"
+	second_pid=
+}
+
 fs_kill_server() {
 	kill -KILL "$server_pid" 2>/dev/null
 	wait "$server_pid" 2>/dev/null
@@ -177,6 +197,7 @@ fs_forget_mount() {
 
 fs_down() {
 	local rc=0
+	second_down
 	if is_mounted; then
 		timeout 130 "$CFS_BIN" umount "$mnt" >"$CFS_SCRATCH/umount.out" 2>&1 ||
 			fail "umount: $(tail -n 1 "$CFS_SCRATCH/umount.out")"
@@ -227,6 +248,7 @@ ext4_down() {
 }
 
 clean_up() {
+	second_down
 	grep -q " $ext4 ext4 " /proc/mounts && umount -l "$ext4"
 	if [ -n "$mount_pid" ] || [ -n "$server_pid" ] || is_mounted; then
 		umount -l "$mnt" 2>/dev/null

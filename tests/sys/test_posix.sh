@@ -1,6 +1,6 @@
 #!/bin/bash
 # The POSIX suite (tests/sys/posix) on the real mount, in every shape, as root and as an ordinary
-# user. In the same run on ext4: what fails there is a wrong case, unless posix/ext4-differs has it.
+# user; over tcp with a second mount of the same server. In the same run on ext4: what fails there is a wrong case, unless posix/ext4-differs has it.
 # There it is also noted which documented errors the cases see; posix/covers must say the same, as
 # doc/posix-table.md is made from it.
 . "$(dirname "$0")/lib.sh"
@@ -62,7 +62,7 @@ suite() {
 	local only=$1
 	shift
 	# shellcheck disable=SC2086
-	"$posix" "$mnt" "$@" $only
+	"$posix" "$mnt" ${second_pid:+--second "$mnt2"} "$@" $only
 	case $? in
 	0) ;;
 	1) failed_any=1 ;;
@@ -73,6 +73,8 @@ suite() {
 }
 
 both() {
+	case $shape in tcp-*) fs_second_up ;; esac
+	[ -z "$why" ] || return
 	suite "$1" --prefix "$shape/"
 	if [ "$2" = user ] && [ -z "$why" ]; then
 		suite "" --prefix "$shape/user/" --user "$user" --only "$CFS_SCRATCH/user-cases"
@@ -92,7 +94,7 @@ for s in inproc-1 inproc-2 tcp-1 tcp-2; do
 	case $pick in
 	# With small counts two shapes are enough for what neither cores nor processes change, and one
 	# for the user.
-	"") case $s in inproc-1 | tcp-2) only= ;; *) only=$(count "open race rename link readdir lock rw_model" "") ;; esac
+	"") case $s in inproc-1 | tcp-2) only= ;; *) only=$(count "open race rename link readdir lock rw_model two" "") ;; esac
 		[ "$s" = inproc-2 ] && as_user=user ;;
 	"$s") only= ;;
 	"$s"/user) only=no-case as_user=user ;;

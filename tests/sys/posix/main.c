@@ -13,6 +13,7 @@
 #define CASE_SECONDS_MAX 120
 #define WHY_BYTES 600
 #define EXIT_SKIP 77
+#define EXIT_LEFT_OUT 78 /* what it needs was not given */
 
 bool posix_is_full;
 uint64_t posix_seed = 1;
@@ -32,6 +33,8 @@ static struct {
 	const char *covers;  /* the file to write what was seen to */
 	const char *differs; /* cases that fail here, with the reason: a file */
 	const char *only;    /* the cases to run: a file of names */
+	const char *folder;  /* of the case that runs */
+	const char *second;  /* another mount of the same folder, or NULL */
 	uid_t user;          /* 0: root */
 } opt = { .prefix = "" };
 
@@ -135,10 +138,21 @@ void posix_bind(const char *path, unsigned long flags)
 		OK(mount(NULL, path, NULL, MS_BIND | MS_REMOUNT | flags, NULL));
 }
 
+const char *posix_second(void)
+{
+	static char path[600];
+
+	if (!opt.second)
+		leave(EXIT_LEFT_OUT, "needs --second");
+	if (!path[0])
+		snprintf(path, sizeof(path), "%s/%s", opt.second, opt.folder);
+	return path;
+}
+
 void posix_needs_root(void)
 {
 	if (opt.user != 0)
-		posix_skip("needs root");
+		leave(EXIT_LEFT_OUT, "needs root");
 }
 
 int posix_child_begin(uid_t uid, gid_t gid)
@@ -357,6 +371,7 @@ static _Noreturn void run_child(const struct posix_case *c, const char *folder)
 {
 	setpgid(0, 0);
 	umask(022);
+	opt.folder = folder;
 	if (chdir(folder) < 0)
 		posix_fail(__FILE__, __LINE__, "chdir(%s): %s", folder, strerrorname_np(errno));
 	if (opt.user != 0) {
@@ -369,7 +384,7 @@ static _Noreturn void run_child(const struct posix_case *c, const char *folder)
 	_exit(0);
 }
 
-enum verdict { PASSED, FAILED, SKIPPED };
+enum verdict { PASSED, FAILED, SKIPPED, LEFT_OUT };
 
 /* Runs it in a process of its own; what it says goes to @why. */
 static enum verdict run_process(const struct posix_case *c, const char *folder, int ends[2],
@@ -402,6 +417,8 @@ static enum verdict run_process(const struct posix_case *c, const char *folder, 
 		snprintf(why, WHY_BYTES, "died of %s", sigabbrev_np(WTERMSIG(status)));
 	else if (WEXITSTATUS(status) == EXIT_SKIP)
 		return SKIPPED;
+	else if (WEXITSTATUS(status) == EXIT_LEFT_OUT)
+		return LEFT_OUT;
 	else if (WEXITSTATUS(status) == 0)
 		return PASSED;
 	return FAILED;
@@ -412,10 +429,10 @@ static enum verdict judge(enum verdict v, const char *file, const char *name, ch
 {
 	char reason[WHY_BYTES] = "";
 
-	if (v == SKIPPED || !is_listed(file, name, reason, sizeof(reason)))
+	if (v == SKIPPED || v == LEFT_OUT || !is_listed(file, name, reason, sizeof(reason)))
 		return v;
 	snprintf(why, WHY_BYTES, "%s%s", v == PASSED ? "passes, but is listed: " : "", reason);
-	return v == PASSED ? FAILED : SKIPPED;
+	return v == PASSED ? FAILED : LEFT_OUT;
 }
 
 static enum verdict run_case(const struct posix_case *c)
@@ -443,7 +460,7 @@ static enum verdict run_case(const struct posix_case *c)
 		printf("ok %s%s %.2f\n", opt.prefix, c->name, now_seconds() - start);
 	else if (v == FAILED)
 		printf("not ok %s%s %s [%s]\n", opt.prefix, c->name, why, c->clause);
-	else if (opt.user == 0 && !is_listed(opt.differs, c->name, why, sizeof(why)))
+	else if (v == SKIPPED)
 		printf("skip %s%s %s\n", opt.prefix, c->name, why);
 	else
 		printf("# not %s%s: %s\n", opt.prefix, c->name, why);
@@ -468,6 +485,7 @@ static void usage(void)
 		"usage: posix DIR [OPTION...] [CASE-OR-ITS-START ...]\n"
 		"  --prefix TEXT   before each case's name\n"
 		"  --user UID      as an ordinary user\n"
+		"  --second DIR    the same folder by another mount, for the cases two_*\n"
 		"  --only FILE     the cases that it names, one a line\n"
 		"  --differs FILE  cases that fail here: NAME, tab, reason\n"
 		"  --covers FILE   writes what the cases saw: CALL ERRNO CASE\n"
@@ -496,6 +514,8 @@ static int options(int argc, char **argv, bool *is_list)
 			opt.only = realpath(value, NULL);
 		else if (strcmp(name, "differs") == 0)
 			opt.differs = realpath(value, NULL);
+		else if (strcmp(name, "second") == 0)
+			opt.second = realpath(value, NULL);
 		else if (strcmp(name, "covers") == 0)
 			opt.covers = value;
 		else
@@ -506,7 +526,7 @@ static int options(int argc, char **argv, bool *is_list)
 
 static unsigned run_all(char **names, int count, bool is_list)
 {
-	unsigned tally[3] = { 0 };
+	unsigned tally[4] = { 0 };
 
 	for (size_t t = 0; t < sizeof(topics) / sizeof(topics[0]); t++) {
 		for (const struct posix_case *c = topics[t]; c->name; c++) {
@@ -519,8 +539,8 @@ static unsigned run_all(char **names, int count, bool is_list)
 		}
 	}
 	if (!is_list)
-		printf("# %u passed, %u failed, %u skipped\n", tally[PASSED], tally[FAILED],
-		       tally[SKIPPED]);
+		printf("# %u passed, %u failed, %u skipped, %u left out\n", tally[PASSED],
+		       tally[FAILED], tally[SKIPPED], tally[LEFT_OUT]);
 	return tally[FAILED];
 }
 

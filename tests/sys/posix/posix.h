@@ -55,7 +55,8 @@ struct posix_case {
 	X(atime) \
 	X(iflags) \
 	X(acl) \
-	X(priv)
+	X(priv) \
+	X(two)
 #define X(topic) extern const struct posix_case topic##_cases[];
 POSIX_TOPICS(X)
 #undef X
@@ -106,6 +107,9 @@ _Noreturn void posix_child_end(void);
  * flags. */
 void posix_own_mounts(void);
 void posix_bind(const char *path, unsigned long flags);
+
+/* The case's folder by a second mount of the same file system; without one the case is left out. */
+const char *posix_second(void);
 
 /* Ends the case as skipped, in a run as an ordinary user. */
 void posix_needs_root(void);
