@@ -31,7 +31,8 @@ void cfs_fuse_acl_learn(struct cfs_fuse_req *req, const struct cfs_attr *attr)
 {
 	*slot_of(req) = (struct cfs_fuse_acl_slot){
 		.ino = attr->iflags & CFS_IFLAG_ACL ? 0 : attr->ino,
-		.at_ns = req->begin_ns,
+		.begin_ns = req->begin_ns,
+		.learned_ns = cfs_now_ns(),
 		.pid = req->in.pid,
 	};
 }
@@ -45,8 +46,8 @@ bool cfs_fuse_acl_is_absent(struct cfs_fuse_req *req)
 {
 	struct cfs_fuse_acl_slot *s = slot_of(req);
 	bool is_absent = s->ino == req->in.nodeid && s->pid == req->in.pid &&
-			 s->at_ns > req->fuse->acl_changed_ns &&
-			 req->begin_ns - s->at_ns < FRESH_NS;
+			 s->begin_ns > req->fuse->acl_changed_ns &&
+			 req->begin_ns - s->learned_ns < FRESH_NS;
 
 	/* Once: the next one has another answer before it. */
 	s->ino = 0;

@@ -43,7 +43,7 @@ struct cfs_fuse_mem {
 #define CFS_FUSE_ACL_SLOTS 64u
 struct cfs_fuse_acl_slot {
 	uint64_t ino;   /* 0: nothing */
-	uint64_t at_ns; /* begin of the request that was answered */
+	uint64_t begin_ns, learned_ns; /* of the request that was answered */
 	uint32_t pid;
 };
 

@@ -69,6 +69,29 @@ create_messages() {
 	is messages "$(more mount messages.CREATE)" 500 500
 }
 
+# Of somebody else's directory the kernel asks for an ACL at each check. Without one that is a request
+# and no message; nor does the owner's way cost more with ACLs than without.
+acl_messages() {
+	must mkdir -p "$mnt/p/q"
+	must "$tool" fill "$mnt/p/q/f" 10 1
+	must chmod -R a+rX "$mnt/p"
+	snap_mount 1
+	must "$tool" statin "$mnt/p/q" f 500
+	snap_mount 2
+	is owner-requests "$(more mount fuse.GETXATTR)" 0 10
+	snap_mount 1
+	must setpriv --reuid 1000 --regid 1000 --clear-groups "$tool" statin "$mnt/p/q" f 500
+	snap_mount 2
+	is requests "$(more mount fuse.GETXATTR)" 500 520
+	# A thread that waits for its CPU for longer than a millisecond asks in vain.
+	is messages "$(more mount messages.GETXATTR)" 0 50
+	must setfacl -m u:1000:rx "$mnt/p/q"
+	snap_mount 1
+	must setpriv --reuid 1000 --regid 1000 --clear-groups "$tool" statin "$mnt/p/q" f 500
+	snap_mount 2
+	is messages-with-acl "$(more mount messages.GETXATTR)" 500 520
+}
+
 write_messages() {
 	must "$tool" fill "$mnt/w" 3145728 1
 	snap_mount 1
@@ -152,6 +175,7 @@ life_inproc() {
 	case_run inproc/stat stat_messages
 	case_run inproc/name name_messages
 	case_run inproc/create create_messages
+	case_run inproc/acl acl_messages
 	case_run inproc/write write_messages
 	case_run inproc/end end_life
 }

@@ -318,8 +318,6 @@ static int mem_setxattr(struct cfs_client_op *op, uint64_t ino, struct cfs_clien
 	struct node *n = node_of(ino);
 
 	(void)op, (void)flags;
-	if (strncmp(name.p, "system.", 7) == 0)
-		return 0; /* whoever stores them */
 	if (!n || strcmp(name.p, "user.colour") != 0 || len > sizeof(n->xattr))
 		return -EOPNOTSUPP;
 	memcpy(n->xattr, value, len);
@@ -555,9 +553,6 @@ static int attributes(void)
 	CHECK(getxattr(path_of("big"), "user.colour", value, sizeof(value)) == 4);
 	CHECK(memcmp(value, "blue", 4) == 0);
 	CHECK(getxattr(path_of("big"), "user.other", value, 4) == -1 && errno == ENODATA);
-	/* So that cp -a sets the mode instead. */
-	CHECK(setxattr(path_of("big"), "system.posix_acl_access", "\2\0\0\0", 4, 0) == -1 &&
-	      errno == EOPNOTSUPP);
 	CHECK(listxattr(path_of("big"), value, 64) == -1 && errno == EOPNOTSUPP);
 	CHECK(statvfs(dir, &vfs) == 0 && vfs.f_blocks == (1 << 30) / 4096 && vfs.f_files == 100);
 	CHECK(vfs.f_bavail == (1 << 28) / 4096 && vfs.f_namemax == 255);
