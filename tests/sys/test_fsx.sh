@@ -70,6 +70,41 @@ in_shape() {
 	add_counts
 }
 
+# The server is killed and started again under it: nobody notices but by the time it takes.
+under_kills() {
+	local pid kills=0
+	mkdir "$mnt/kills"
+	"$fsx" "$mnt/kills" --procs 2 --seed $((CFS_SEED + 40)) --ops "$(count 2000 60000)" --files 5 --len 1300000 \
+		>"$CFS_SCRATCH/fsx.out" 2>&1 &
+	pid=$!
+	while ! is_gone $pid && [ -z "$why" ] && [ $kills -lt "$(count 4 200)" ]; do
+		sleep "0.$((RANDOM % 9 + 1))"
+		fs_kill_server
+		start_server
+		kills=$((kills + 1))
+	done
+	wait $pid || {
+		sed 's/^/# /' "$CFS_SCRATCH/fsx.out"
+		fail "fsx: $(grep -m 1 '^fsx: ' "$CFS_SCRATCH/fsx.out")"
+	}
+	counts="kills $kills $(cat "$CFS_SCRATCH/fsx.out")"
+}
+
+# Two mounts of one server take turns.
+mnt2=$CFS_SCRATCH/mnt2
+two_mounts() {
+	mkdir -p "$mnt2" "$mnt/two"
+	must "$CFS_BIN" mount "$addr" "$mnt2"
+	[ -n "$why" ] && return
+	if ! "$fsx" "$mnt/two" --dir2 "$mnt2/two" --procs 2 --seed $((CFS_SEED + 50)) --ops "$(count 1000 60000)" \
+		--files 5 --len 1300000 >"$CFS_SCRATCH/fsx.out" 2>&1; then
+		sed 's/^/# /' "$CFS_SCRATCH/fsx.out"
+		fail "fsx --dir2: $(grep -m 1 '^fsx: ' "$CFS_SCRATCH/fsx.out")"
+	fi
+	must timeout 130 "$CFS_BIN" umount "$mnt2"
+	counts=$(cat "$CFS_SCRATCH/fsx.out")
+}
+
 case_run faults faults
 case_run ext4 on_ext4
 for s in inproc-1 inproc-2 tcp-1 tcp-2; do
@@ -79,4 +114,6 @@ for s in inproc-1 inproc-2 tcp-1 tcp-2; do
 	esac
 	case_run "$s" fs_with "$s" 2G in_shape
 done
+case_run kills fs_with tcp-2 2G under_kills
+case_run two-mounts fs_with tcp-2 2G two_mounts
 finish

@@ -110,6 +110,18 @@ static void reopen(struct run *r, struct file *f)
 		model_truncate(f, 0);
 }
 
+/*
+ * The kernel takes some lengths from what it last heard of a file, until there are leases: for
+ * maps, copy_file_range and sendfile. With two mounts it is asked first.
+ */
+static void hear_size(struct run *r, struct file *f, unsigned dir)
+{
+	struct stat st;
+
+	if (has_two_dirs(r) && fstat(f->fd[dir][HOW_RW], &st) < 0)
+		failed_errno(r, f, "fstat");
+}
+
 /* --- checks --- */
 
 void file_check_size(struct run *r, struct file *f, unsigned dir)
@@ -197,6 +209,7 @@ static uint8_t *shared_map(struct run *r, struct file *f, unsigned dir, bool *is
 		return f->map[dir];
 	if (has_two_dirs(r))
 		reopen_as(r, f, dir, HOW_RW, 0);
+	hear_size(r, f, dir);
 	map = mmap(NULL, r->opt.len_max_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
 		   f->fd[dir][HOW_RW], 0);
 	if (map == MAP_FAILED)
@@ -240,6 +253,7 @@ static void use_private_map(struct run *r, struct file *f, unsigned dir, uint64_
 	note(r, "private map", f, dir, off, len);
 	if (has_two_dirs(r))
 		reopen_as(r, f, dir, how, 0);
+	hear_size(r, f, dir);
 	map = mmap(NULL, r->opt.len_max_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE, f->fd[dir][how],
 		   0);
 	if (map == MAP_FAILED)
@@ -261,6 +275,7 @@ static void send_bytes(struct run *r, struct file *f, unsigned dir, uint64_t off
 
 	len = min_u64(len, 64 * KIB);
 	note(r, "sendfile", f, dir, off, len);
+	hear_size(r, f, dir);
 	if (pipe2(pipe_fd, O_CLOEXEC) < 0)
 		failed_errno(r, f, "pipe2");
 	sent = sendfile(pipe_fd[1], f->fd[dir][HOW_READ], &at, len);
@@ -558,6 +573,8 @@ static void copy(struct run *r, struct file *from, off_t off_in, struct file *f,
 
 	note(r, from == f ? "copy within from" : "copy from", from, dir, (uint64_t)off_in, len);
 	note(r, "copy to", f, dir, (uint64_t)off_out, len);
+	hear_size(r, from, dir);
+	hear_size(r, f, dir);
 	while (left) {
 		rc = copy_file_range(from->fd[dir][HOW_READ], &in, f->fd[dir][HOW_RW], &out, left,
 				     0);
