@@ -55,9 +55,15 @@ on_ext4() {
 	ext4_down
 }
 
-# ops PERCENT: so much of what a shape has to do, for each of two processes.
+# ops PERCENT: so much of what a shape has to do, for each of two processes. With full counts the
+# shapes together do more than five million.
 ops() {
-	echo $(($(count 5000 1300000) * $1 / 100 / 2))
+	local all
+	case $shape in
+	inproc-*) all=$(count 5000 1800000) ;;
+	*) all=$(count 5000 750000) ;;
+	esac
+	echo $((all * $1 / 100 / 2))
 }
 
 in_shape() {
