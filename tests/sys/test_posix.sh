@@ -18,7 +18,7 @@ on_ext4() {
 	shift
 	ext4_up 1G || return
 	# shellcheck disable=SC2086
-	"$posix" "$ext4_mnt" --differs "$sys/posix/ext4-differs" "$@" $only
+	"$posix" "$ext4_mnt" --second "$ext4_mnt" --differs "$sys/posix/ext4-differs" "$@" $only
 	case $? in
 	0) ;;
 	1) failed_any=1 ;;

@@ -159,9 +159,11 @@ static void immutable_open(void)
 {
 	char *page = calloc(1, 4096);
 	int fd = (int)OK(open("f", O_CREAT | O_RDWR, 0644));
+	int from = (int)OK(open("from", O_CREAT | O_RDWR, 0644));
 
 	flags_of("f");
 	posix_pattern(page, 4096, 0, 1);
+	posix_write_all(from, page, 4096, 0);
 	for (off_t at = 0; at < 6 * MIB; at += MIB)
 		posix_write_all(fd, page, 4096, at);
 	GUARDED("f", FS_IMMUTABLE_FL)
@@ -172,6 +174,7 @@ static void immutable_open(void)
 		FAILS(EPERM, ftruncate(fd, 100 * MIB));
 		FAILS(EPERM, fallocate(fd, 0, 0, 10 * MIB));
 		FAILS(EPERM, fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096));
+		FAILS(EPERM, copy_file_range(from, &(off_t){ 0 }, fd, &(off_t){ 0 }, 100, 0));
 		FAILS(EPERM, fchmod(fd, 0600));
 		FAILS(EPERM, fsetxattr(fd, "user.x", "1", 1, 0));
 		for (off_t at = 0; at < 6 * MIB; at += MIB) {
