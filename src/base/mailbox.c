@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "base/sanitizer.h"
+#include "base/stock.h"
 #include "base/util.h"
 
 #define MSGQ_SLOTS_MIN 64u
@@ -16,26 +17,28 @@ CK_RING_PROTOTYPE(msg, cfs_mail)
 
 /* ---- queue ---- */
 
-static void msgq_grow(struct cfs_msgq *q)
+static int msgq_grow(struct cfs_msgq *q)
 {
 	uint32_t max = q->slots_max ? q->slots_max * 2 : MSGQ_SLOTS_MIN;
 	struct cfs_mail *slots;
 
 	cfs_assert(max <= CFS_POSTS_MAX);
-	slots = malloc(max * sizeof(*slots));
-	cfs_assert(slots != NULL); /* a post cannot fail, and dropping one would hang its waiter */
+	slots = cfs_stock_malloc(max * sizeof(*slots));
+	if (!slots)
+		return -ENOMEM;
 	for (uint32_t i = 0; i < q->count; i++)
 		slots[i] = q->slots[(q->head + i) & (q->slots_max - 1)];
 	free(q->slots);
 	q->slots = slots;
 	q->slots_max = max;
 	q->head = 0;
+	return 0;
 }
 
 void cfs_msgq_push(struct cfs_msgq *q, struct cfs_mail msg)
 {
-	if (q->count == q->slots_max)
-		msgq_grow(q);
+	/* A post cannot fail, and dropping one would hang its waiter. */
+	cfs_assert(q->count < q->slots_max || msgq_grow(q) == 0);
 	q->slots[(q->head + q->count) & (q->slots_max - 1)] = msg;
 	q->count++;
 }
@@ -110,12 +113,15 @@ int cfs_mailbox_init(struct cfs_mailbox *mb, uint32_t core, uint32_t cores)
 	mb->wake_fd = eventfd(0, EFD_CLOEXEC);
 	if (mb->wake_fd < 0)
 		return -errno;
-	if (cores > 1) {
+	/* The other threads have no stock: room for as many posts as there usually are. */
+	if (cores > 1)
 		mb->rings = aligned_alloc(64, cfs_round_up(cores * sizeof(*mb->rings), 64));
-		if (!mb->rings) {
-			close(mb->wake_fd);
-			return -ENOMEM;
-		}
+	if ((cores > 1 && !mb->rings) || msgq_grow(&mb->others) < 0) {
+		free(mb->rings);
+		close(mb->wake_fd);
+		return -ENOMEM;
+	}
+	if (cores > 1) {
 		for (uint32_t i = 0; i < cores; i++)
 			ck_ring_init(&mb->rings[i].ring, CFS_MAILBOX_SLOTS);
 	}

@@ -490,10 +490,13 @@ int cfs_reactor_init(struct cfs_reactor *r, struct cfs_runtime *rt, uint32_t cor
 	cfs_list_init(&r->pollers);
 	r->sim_now_ns = SIM_START_NS;
 	rand_init(r);
-	rc = cfs_timer_heap_init(&r->timers);
-	if (rc < 0 || rt->opts.is_sim)
+	rc = cfs_stock_init(&r->stock);
+	if (rc < 0)
 		return rc;
-	return cfs_ring_open(&r->ring);
+	rc = cfs_timer_heap_init(&r->timers);
+	if (rc == 0 && !rt->opts.is_sim)
+		rc = cfs_ring_open(&r->ring);
+	return rc;
 }
 
 void cfs_reactor_fini(struct cfs_reactor *r)
@@ -505,6 +508,7 @@ void cfs_reactor_fini(struct cfs_reactor *r)
 		cfs_ring_close(&r->ring);
 	cfs_buf_pool_destroy(r->bufs);
 	cfs_timer_heap_fini(&r->timers);
+	cfs_stock_fini(&r->stock);
 	cfs_msgq_fini(&r->local);
 	for (uint32_t i = 0; i < r->runtime->cores; i++)
 		cfs_msgq_fini(&r->outbox[i]);

@@ -15,6 +15,7 @@
 #include "base/mailbox.h"
 #include "base/offload.h"
 #include "base/reactor.h"
+#include "base/stock.h"
 #include "base/timer.h"
 
 #define CFS_RING_SQ_ENTRIES 256u
@@ -63,6 +64,7 @@ struct cfs_reactor {
 	struct cfs_group root;        /* the main fiber, and those of cfs_core_call() */
 	struct cfs_ring ring;
 	struct cfs_buf_pool *bufs;
+	struct cfs_stock stock;
 	uint64_t rand[4];
 	uint64_t sim_now_ns;
 	uint64_t spin_ns, idle_since_ns, spun_ns, spin_again_ns;

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/hash.h"
+#include "base/stock.h"
 #include "base/util.h"
 #include "data/patch.h"
 #include "proto/place.h"
@@ -78,7 +79,7 @@ static struct cfs_file_chunks *file_get(struct cfs_chunk_table *t, uint64_t ino)
 		return f;
 	if (t->file_count >= t->slot_count)
 		table_resize(t, t->slot_count * 2);
-	f = calloc(1, sizeof(*f));
+	f = cfs_stock_calloc(sizeof(*f));
 	if (!f)
 		return NULL;
 	f->ino = ino;
@@ -168,7 +169,7 @@ static int file_room(struct cfs_file_chunks *f)
 
 	if (f->count < f->cap || (f->cap == 0 && f->count == 0))
 		return 0;
-	a = malloc(cap * sizeof(*a));
+	a = cfs_stock_malloc(cap * sizeof(*a));
 	if (!a)
 		return -ENOMEM;
 	memcpy(a, cfs_file_chunks_array(f), f->count * sizeof(*a));
@@ -190,7 +191,7 @@ static struct cfs_chunk *chunk_get(struct cfs_chunk_table *t, uint64_t ino, uint
 	i = file_index(f, chunk);
 	if (i < f->count && cfs_file_chunks_array(f)[i]->chunk == chunk)
 		return cfs_file_chunks_array(f)[i];
-	c = calloc(1, sizeof(*c));
+	c = cfs_stock_calloc(sizeof(*c));
 	if (!c || file_room(f) < 0) {
 		free(c);
 		return NULL;
@@ -261,7 +262,7 @@ static int crcs_set(struct cfs_extent *e, const uint32_t *crcs)
 		e->crc.one = crcs[0];
 		return 0;
 	}
-	e->crc.many = malloc(e->count * sizeof(uint32_t));
+	e->crc.many = cfs_stock_malloc(e->count * sizeof(uint32_t));
 	if (!e->crc.many)
 		return -ENOMEM;
 	memcpy(e->crc.many, crcs, e->count * sizeof(uint32_t));
@@ -283,7 +284,7 @@ static int extent_room(struct cfs_chunk *c, uint32_t more)
 		return 0;
 	while (cap < c->extent_count + more)
 		cap *= 2;
-	a = realloc(c->extents, cap * sizeof(*a));
+	a = cfs_stock_realloc(c->extents, c->extent_cap * sizeof(*a), cap * sizeof(*a));
 	if (!a)
 		return -ENOMEM;
 	c->extents = a;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/stock.h"
 #include "base/util.h"
 
 static void patch_account(struct cfs_chunk_table *t, int64_t bytes)
@@ -60,7 +61,7 @@ static int patch_room(struct cfs_chunk *c)
 
 	if (c->patch_count < c->patch_cap)
 		return 0;
-	a = realloc(c->patches, cap * sizeof(*a));
+	a = cfs_stock_realloc(c->patches, c->patch_cap * sizeof(*a), cap * sizeof(*a));
 	if (!a)
 		return -ENOMEM;
 	c->patches = a;
@@ -72,7 +73,7 @@ static int patch_room(struct cfs_chunk *c)
 static struct cfs_patch *patch_insert(struct cfs_chunk_table *t, struct cfs_chunk *c, uint32_t i,
 				      const struct cfs_patch *p)
 {
-	uint8_t *bytes = malloc(p->cap);
+	uint8_t *bytes = cfs_stock_malloc(p->cap);
 
 	if (!bytes || patch_room(c) < 0) {
 		free(bytes);
@@ -97,7 +98,7 @@ static int patch_grow(struct cfs_chunk_table *t, struct cfs_patch *p, uint32_t l
 	if (len <= cap)
 		return 0;
 	cap = CFS_MIN(CFS_MAX(len, cap * 2u), CFS_BLOCK_BYTES);
-	bytes = realloc(p->bytes, cap);
+	bytes = cfs_stock_realloc(p->bytes, p->cap, cap);
 	if (!bytes)
 		return -ENOMEM;
 	patch_account(t, (int64_t)cap - p->cap);

@@ -15,6 +15,7 @@
 #include "base/assert.h"
 #include "base/err.h"
 #include "base/reactor.h"
+#include "base/stock.h"
 #include "base/util.h"
 #include "meta/file_internal.h"
 #include "proto/place.h"
@@ -75,7 +76,7 @@ static struct cfs_file *file_get(struct cfs_inode *i)
 
 	if (f)
 		return f;
-	f = calloc(1, sizeof(*f));
+	f = cfs_stock_calloc(sizeof(*f));
 	if (!f)
 		return NULL;
 	f->ino = i->attr.ino;
@@ -190,7 +191,7 @@ static int drop_put(struct cfs_files *fs, const struct cfs_file_change *c, bool 
 	for (struct cfs_list *l = fs->drops.next; is_load && l != &fs->drops; l = l->next)
 		if (cfs_list_entry(l, struct cfs_file_drop, link)->ino == c->ino)
 			return 0;
-	d = calloc(1, sizeof(*d));
+	d = cfs_stock_calloc(sizeof(*d));
 	if (!d)
 		return -ENOMEM;
 	d->ino = c->ino;

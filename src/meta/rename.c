@@ -13,6 +13,7 @@
 
 #include "base/breaks.h"
 #include "base/err.h"
+#include "base/stock.h"
 #include "base/util.h"
 #include "meta/tx.h"
 
@@ -290,7 +291,7 @@ int cfs_forward_apply(struct cfs_meta *m, const struct cfs_item *item)
 		cfs_list_remove(&f->link);
 		free(f);
 	} else if (!f && is_pending) {
-		f = malloc(sizeof(*f));
+		f = cfs_stock_malloc(sizeof(*f));
 		if (!f)
 			return -ENOMEM;
 		*f = (struct cfs_forward){ .session = session, .seq = seq };

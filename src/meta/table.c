@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/reactor.h"
+#include "base/stock.h"
 #include "base/util.h"
 #include "meta/acl.h"
 #include "meta/file.h"
@@ -62,13 +63,14 @@ struct cfs_inode *cfs_inode_find(const struct cfs_tables *t, uint64_t ino)
 	return i;
 }
 
-static int inodes_grow(struct cfs_tables *t)
+/* Growth that finds no memory is only slower later. */
+static void inodes_grow(struct cfs_tables *t)
 {
 	uint64_t count = t->inode_slot_count * 2;
 	struct cfs_inode **slots = calloc(count, sizeof(*slots));
 
 	if (!slots)
-		return -ENOMEM;
+		return;
 	free(t->inode_slots);
 	t->inode_slots = slots;
 	t->inode_slot_count = count;
@@ -82,7 +84,6 @@ static int inodes_grow(struct cfs_tables *t)
 		i->hash_next = *slot;
 		*slot = i;
 	}
-	return 0;
 }
 
 bool cfs_inode_is_open(const struct cfs_inode *i)
@@ -143,15 +144,15 @@ int cfs_inode_put(struct cfs_tables *t, const struct cfs_attr *attr, struct cfs_
 		*out = i;
 		return 0;
 	}
-	if (t->inode_count >= t->inode_slot_count && inodes_grow(t) < 0)
-		return -ENOMEM;
-	i = calloc(1, sizeof(*i));
+	if (t->inode_count >= t->inode_slot_count)
+		inodes_grow(t);
+	i = cfs_stock_calloc(sizeof(*i));
 	if (!i)
 		return -ENOMEM;
 	i->attr = *attr;
 	i->attr.iflags &= ~CFS_IFLAG_ACL; /* it has no xattrs yet */
 	if (S_ISDIR(attr->mode)) {
-		i->dir = calloc(1, sizeof(*i->dir));
+		i->dir = cfs_stock_calloc(sizeof(*i->dir));
 		if (!i->dir) {
 			free(i);
 			return -ENOMEM;
@@ -194,7 +195,7 @@ void cfs_inode_remove(struct cfs_tables *t, struct cfs_inode *i)
 
 int cfs_inode_set_target(struct cfs_inode *i, const void *target, uint32_t bytes)
 {
-	char *copy = malloc(bytes + 1ul);
+	char *copy = cfs_stock_malloc(bytes + 1ul);
 
 	if (!copy)
 		return -ENOMEM;
@@ -218,7 +219,7 @@ int cfs_inode_set_open(struct cfs_inode *i, uint64_t session, uint32_t count)
 	} else if (o) {
 		o->count = count;
 	} else if (count) {
-		o = malloc(sizeof(*o));
+		o = cfs_stock_malloc(sizeof(*o));
 		if (!o)
 			return -ENOMEM;
 		*o = (struct cfs_open){ .session = session, .count = count };
@@ -258,7 +259,7 @@ int cfs_xattr_put(struct cfs_inode *i, const void *name, uint32_t name_bytes, co
 
 	if (name_bytes == 0 || name_bytes > CFS_NAME_BYTES_MAX || value_bytes > CFS_XATTR_BYTES_MAX)
 		return -CFS_EBAD_FORMAT;
-	x = malloc(sizeof(*x) + name_bytes + value_bytes);
+	x = cfs_stock_malloc(sizeof(*x) + name_bytes + value_bytes);
 	if (!x)
 		return -ENOMEM;
 	x->name_bytes = (uint8_t)name_bytes;
@@ -310,14 +311,14 @@ struct cfs_dentry *cfs_dentry_find(const struct cfs_tables *t, const struct cfs_
 	return d;
 }
 
-static int dentries_grow(struct cfs_tables *t)
+static void dentries_grow(struct cfs_tables *t)
 {
 	uint64_t old_count = t->dentry_slot_count;
 	struct cfs_dentry **old = t->dentry_slots;
 	struct cfs_dentry **slots = calloc(old_count * 2, sizeof(*slots));
 
 	if (!slots)
-		return -ENOMEM;
+		return;
 	t->dentry_slots = slots;
 	t->dentry_slot_count = old_count * 2;
 	for (uint64_t k = 0; k < old_count; k++) {
@@ -331,7 +332,6 @@ static int dentries_grow(struct cfs_tables *t)
 		}
 	}
 	free(old);
-	return 0;
 }
 
 static struct cfs_dentry *dentry_of(struct cfs_rb_node *n)
@@ -428,9 +428,9 @@ int cfs_dentry_put(struct cfs_tables *t, struct cfs_inode *dir, const struct cfs
 		if (d->cookie != v->cookie)
 			cfs_rb_remove(&dir->dir->by_cookie, &d->by_cookie);
 	} else {
-		if (t->dentry_count >= t->dentry_slot_count && dentries_grow(t) < 0)
-			return -ENOMEM;
-		d = calloc(1, sizeof(*d) + v->name.len);
+		if (t->dentry_count >= t->dentry_slot_count)
+			dentries_grow(t);
+		d = cfs_stock_calloc(sizeof(*d) + v->name.len);
 		if (!d)
 			return -ENOMEM;
 		d->dir = dir;

@@ -25,6 +25,7 @@
 #include "base/breaks.h"
 #include "base/err.h"
 #include "base/reactor.h"
+#include "base/stock.h"
 #include "base/util.h"
 #include "meta/tx_internal.h"
 
@@ -137,7 +138,7 @@ static struct cfs_tx_prepared *prepared_find(struct cfs_tx_table *t, const struc
 
 static struct cfs_tx_prepared *prepared_create(struct cfs_meta *m, const struct cfs_tx_number *n)
 {
-	struct cfs_tx_prepared *p = calloc(1, sizeof(*p));
+	struct cfs_tx_prepared *p = cfs_stock_calloc(sizeof(*p));
 
 	if (!p)
 		return NULL;
@@ -470,7 +471,7 @@ static int apply_prepare(struct cfs_meta *m, const struct cfs_item *item,
 	if (is_load)
 		p = prepared_create(m, &n);
 	rest -= keys * 8;
-	results = malloc(rest ? rest : 1);
+	results = cfs_stock_malloc(rest ? rest : 1);
 	if (!p || !results) {
 		free(results);
 		return -ENOMEM;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/stock.h"
 #include "meta/tx_internal.h"
 
 struct cfs_tx_peer *cfs_tx_peer_get(struct cfs_tx_table *t, uint64_t shard)
@@ -17,7 +18,7 @@ struct cfs_tx_peer *cfs_tx_peer_get(struct cfs_tx_table *t, uint64_t shard)
 		if (peer->shard == shard)
 			return peer;
 	}
-	peer = calloc(1, sizeof(*peer));
+	peer = cfs_stock_calloc(sizeof(*peer));
 	if (!peer)
 		return NULL;
 	peer->shard = shard;
@@ -56,7 +57,7 @@ int cfs_tx_ended_add(struct cfs_tx_table *t, const struct cfs_tx_number *n)
 		return -ENOMEM;
 	if (cfs_tx_peer_refuses(peer, n))
 		return 0;
-	e = calloc(1, sizeof(*e));
+	e = cfs_stock_calloc(sizeof(*e));
 	if (!e)
 		return -ENOMEM;
 	e->number = *n;

@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "base/hash.h"
+#include "base/stock.h"
 #include "meta/tx_internal.h"
 
 static struct cfs_list *key_bucket(struct cfs_tx_table *t, uint64_t ino)
@@ -34,7 +35,7 @@ static struct cfs_tx_key *key_get(struct cfs_tx_table *t, uint64_t ino)
 
 	if (k)
 		return k;
-	k = calloc(1, sizeof(*k));
+	k = cfs_stock_calloc(sizeof(*k));
 	if (!k)
 		return NULL;
 	k->ino = ino;

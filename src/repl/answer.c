@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "base/err.h"
+#include "base/stock.h"
 
 struct cfs_answer_session {
 	struct cfs_rb_node node;
@@ -66,7 +67,7 @@ static struct cfs_answer_session *session_get(struct cfs_answers *a, uint64_t id
 
 	if (s)
 		return s;
-	s = calloc(1, sizeof(*s));
+	s = cfs_stock_calloc(sizeof(*s));
 	if (!s)
 		return NULL;
 	s->id = id;
@@ -107,7 +108,7 @@ static struct cfs_answer *answer_get(struct cfs_answers *a, struct cfs_answer_se
 		parent = *at;
 		at = seq < e->seq ? &(*at)->left : &(*at)->right;
 	}
-	e = calloc(1, sizeof(*e));
+	e = cfs_stock_calloc(sizeof(*e));
 	if (!e)
 		return NULL;
 	e->seq = seq;
@@ -229,7 +230,7 @@ int cfs_answers_apply(struct cfs_answers *a, const struct cfs_item *item)
 	session_floor(a, s, cfs_from_le64(h.floor));
 	if (cfs_from_le64(h.seq) < s->floor)
 		return 0;
-	reply = malloc(cfs_from_le32(h.len_bytes) + 1);
+	reply = cfs_stock_malloc(cfs_from_le32(h.len_bytes) + 1ul);
 	if (!reply)
 		return -ENOMEM;
 	e = answer_get(a, s, cfs_from_le64(h.seq), &is_new);

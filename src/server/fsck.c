@@ -524,8 +524,9 @@ static CFS_AWAITS int load_node(struct fsck *f, char *err_out, uint32_t err_byte
 	const struct cfs_store_opts so = { .tail_dir = f->opts->tail_dir, .is_read_only = true };
 	int rc = cfs_node_scan(c, &so);
 
+	if (rc == 0)
+		rc = cfs_node_cut(n);
 	if (rc == 0) {
-		cfs_node_cut(n);
 		n->epoch = c->epoch_seen + 1;
 		for (uint32_t i = 0; i < n->shards && rc == 0; i++)
 			rc = cfs_shard_create(i, c->stores[node_store_of(n, i)], &c->env,

@@ -387,8 +387,9 @@ static CFS_AWAITS int start_steps(struct cfs_node *n, char *err_out, uint32_t er
 	}
 	for (uint32_t k = 0; k < n->cores; k++)
 		lost += n->core[k].is_tail_lost;
-	cfs_node_cut(n);
-	rc = open_control(n, err_out, err_bytes);
+	rc = cfs_node_cut(n);
+	if (rc == 0)
+		rc = open_control(n, err_out, err_bytes);
 	if (rc == 0)
 		rc = take_epoch(n, err_out, err_bytes);
 	if (rc < 0)
@@ -453,8 +454,10 @@ CFS_AWAITS int cfs_node_start(const struct cfs_node_opts *opts, struct cfs_node 
 	struct cfs_node *n = calloc(1, sizeof(*n));
 	int rc;
 
-	if (!n)
+	if (!n) {
+		snprintf(err_out, err_bytes, "%s", cfs_err_text(-ENOMEM));
 		return -ENOMEM;
+	}
 	n->opts = *opts;
 	snprintf(n->name, sizeof(n->name), "%s", opts->name ? opts->name : "node");
 	cfs_group_init(&n->ticker);

@@ -108,6 +108,6 @@ CFS_AWAITS void cfs_node_ticker_run(void *node); /* fiber of core 0 */
 /* node_recover.c: from opened stores to loaded shards; shared with fsck. */
 CFS_AWAITS int cfs_node_scan(struct node_core *c, const struct cfs_store_opts *so);
 CFS_AWAITS int cfs_node_load(struct node_core *c);
-void cfs_node_cut(struct cfs_node *n);
+int cfs_node_cut(struct cfs_node *n); /* 0; -ENOMEM */
 
 #endif

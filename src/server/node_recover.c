@@ -132,14 +132,14 @@ CFS_AWAITS int cfs_node_scan(struct node_core *c, const struct cfs_store_opts *s
 }
 
 /* The ends of all logs, lowered until no record before an end rests on one behind an end. */
-void cfs_node_cut(struct cfs_node *n)
+int cfs_node_cut(struct cfs_node *n)
 {
 	uint64_t *end = calloc(n->shards, sizeof(*end));
 	struct cfs_store_recovery_shard rs;
 	bool changed = true;
 
 	if (!end)
-		abort(); /* start-up: a few KiB */
+		return -ENOMEM;
 	for (uint32_t k = 0; k < n->cores; k++) {
 		for (uint32_t t = 0; t < n->core[k].store_count; t++) {
 			const struct cfs_store *s = n->core[k].stores[t];
@@ -182,6 +182,7 @@ void cfs_node_cut(struct cfs_node *n)
 		c->dep_count = c->dep_cap = 0;
 	}
 	free(end);
+	return 0;
 }
 
 CFS_AWAITS int cfs_node_load(struct node_core *c)

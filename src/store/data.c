@@ -142,8 +142,9 @@ CFS_AWAITS int cfs_store_data_read(struct cfs_store *s, cfs_addr_t addr, void *d
 
 	if (!cfs_addr_is_valid(&s->dev->super, addr, blocks))
 		return -CFS_EBAD_FORMAT;
+	/* Recovery reads what may be cut off next, and written anew: none of it is kept. */
 	while (at < blocks && rc == 0)
-		rc = read_runs(s, addr, data, &at, blocks, crcs != NULL);
+		rc = read_runs(s, addr, data, &at, blocks, crcs != NULL && s->is_ready);
 	if (rc < 0)
 		return -EIO;
 	return verify(s, data, blocks, crcs, addr);

@@ -154,6 +154,17 @@ bool cfs_reserve_wants_zones(const struct cfs_store *s)
 	return false;
 }
 
+/* What is placed is applied at once, and may find no memory for that: the stock is the reservation
+ * of it. */
+static int with_memory(struct cfs_store *s, const struct cfs_reservation *r)
+{
+	int rc = cfs_stock_fill();
+
+	if (rc < 0)
+		cfs_store_unreserve(s, r);
+	return rc;
+}
+
 CFS_AWAITS int cfs_store_reserve(struct cfs_store *s, const struct cfs_reservation *r)
 {
 	struct cfs_list *list = r->is_freeing ? &s->waiting_freeing : &s->waiting;
@@ -166,8 +177,10 @@ CFS_AWAITS int cfs_store_reserve(struct cfs_store *s, const struct cfs_reservati
 	    r->tail_blocks > s->tail.data_blocks)
 		return -EINVAL;
 	rc = cfs_list_is_empty(list) ? fits(s, r) : -EAGAIN;
-	if (rc == 0)
+	if (rc == 0) {
 		take(s, r);
+		return with_memory(s, r);
+	}
 	if (rc != -EAGAIN)
 		return rc;
 	w.need = *r;
@@ -178,7 +191,7 @@ CFS_AWAITS int cfs_store_reserve(struct cfs_store *s, const struct cfs_reservati
 	if (w.done.is_done) {
 		if (rc < 0 && w.done.rc == 0)
 			cfs_store_unreserve(s, r); /* granted, but we were cancelled */
-		return rc;
+		return rc < 0 ? rc : with_memory(s, r);
 	}
 	cfs_list_remove(&w.link);
 	cfs_reserve_pump(s);
