@@ -191,19 +191,24 @@ switches() {
 }
 
 # Waking a CPU costs more than all else in a request: at most one for each, whichever core has the
-# shard. The least of some tries: what else runs takes the CPU from those who spin.
+# shard (six directories are on both). The least of some tries: what else runs on the machine takes
+# the CPU from those who spin.
 wake_ups() {
-	local try before n least=
-	for try in 1 2 3 4 5 6 7 8; do
-		must mkdir -p "$mnt/w/$try"
-		must "$tool" fill "$mnt/w/$try/f" 10 1
-		before=$(switches)
-		must "$tool" stat "$mnt/w/$try/f" 2000
-		n=$(($(switches) - before))
-		[ -n "$least" ] && [ "$least" -le "$n" ] || least=$n
-		if [ "$try" -ge 3 ] && [ "$least" -le 2000 ]; then break; fi
+	local dir try before n least worst=0
+	for dir in 1 2 3 4 5 6; do
+		must mkdir -p "$mnt/w/$dir"
+		must "$tool" fill "$mnt/w/$dir/f" 10 1
+		least=
+		for try in 1 2 3 4 5; do
+			before=$(switches)
+			must "$tool" stat "$mnt/w/$dir/f" 2000
+			n=$(($(switches) - before))
+			[ -n "$least" ] && [ "$least" -le "$n" ] || least=$n
+			[ "$least" -gt 2000 ] || break
+		done
+		[ "$worst" -ge "$least" ] || worst=$least
 	done
-	is switches-of-2000-requests "$least" 0 2000
+	is switches-of-2000-requests "$worst" 0 2000
 }
 
 life_wake_ups() {
