@@ -194,12 +194,12 @@ switches() {
 # shard (six directories are on both). The least of some tries: what else runs on the machine takes
 # the CPU from those who spin.
 wake_ups() {
-	local dir try before n least worst=0
+	local dir before n least worst=0
 	for dir in 1 2 3 4 5 6; do
 		must mkdir -p "$mnt/w/$dir"
 		must "$tool" fill "$mnt/w/$dir/f" 10 1
 		least=
-		for try in 1 2 3 4 5; do
+		for _ in $(seq 30); do
 			before=$(switches)
 			must "$tool" stat "$mnt/w/$dir/f" 2000
 			n=$(($(switches) - before))
