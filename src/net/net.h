@@ -62,6 +62,8 @@ CFS_AWAITS int cfs_net_open(const struct cfs_net_opts *opts, struct cfs_net **ou
  * Peers that are still open end with it, and are still to be closed. NULL is fine.
  */
 CFS_AWAITS void cfs_net_close(struct cfs_net *net);
+/* The first half of that: what handlers use may go after it. Calls fail with -CFS_EDISCONNECTED. */
+CFS_AWAITS void cfs_net_drain(struct cfs_net *net);
 const char *cfs_net_addr(const struct cfs_net *net); /* with the port that it got */
 
 /* --- calling --- */

@@ -726,7 +726,7 @@ static CFS_AWAITS void handlers_end(struct cfs_net *net)
 	cfs_group_join(&net->handlers);
 }
 
-void cfs_net_close(struct cfs_net *net)
+void cfs_net_drain(struct cfs_net *net)
 {
 	if (!net)
 		return;
@@ -734,6 +734,13 @@ void cfs_net_close(struct cfs_net *net)
 	cfs_list_for_each(node, &net->peers)
 		peer_end_calls(cfs_list_entry(node, struct cfs_net_peer, link));
 	handlers_end(net);
+}
+
+void cfs_net_close(struct cfs_net *net)
+{
+	if (!net)
+		return;
+	cfs_net_drain(net);
 	while (net->callers > 0)
 		cfs_waitq_wait_always(&net->idle);
 	cfs_list_for_each_safe(node, next, &net->peers) {

@@ -208,12 +208,21 @@ static CFS_AWAITS int core_close_net(void *arg)
 	return 0;
 }
 
-static CFS_AWAITS int core_stop_shards(void *arg)
+/* Shards ask each other: none goes before all have stopped answering. */
+static CFS_AWAITS int core_drain(void *arg)
 {
 	struct node_core *c = arg;
 
 	cfs_group_cancel(&c->fibers);
 	cfs_group_join(&c->fibers);
+	cfs_net_drain(c->local.net);
+	return 0;
+}
+
+static CFS_AWAITS int core_stop_shards(void *arg)
+{
+	struct node_core *c = arg;
+
 	for (uint32_t i = 0; c->shards && i < c->node->shards; i++) {
 		cfs_shard_destroy(c->shards[i]);
 		c->shards[i] = NULL;
@@ -438,6 +447,7 @@ CFS_AWAITS int cfs_node_stop(struct cfs_node *n)
 		if (n->is_serving)
 			rc = cfs_node_sync_all(n);
 		n->is_stopping = true;
+		each_core(n, core_drain);
 		each_core(n, core_stop_shards);
 		rc = each_core(n, core_stop) < 0 ? -EIO : rc;
 	}

@@ -2,6 +2,7 @@
  * Reservations: room in the tail, in the journal and on the device, taken before anything is done.
  * Waiters are served in order, those that free space first; whoever makes room pumps.
  */
+#include "base/stock.h"
 #include "store/store_internal.h"
 
 /* Bytes that a record takes besides its payload, at most. */
