@@ -77,6 +77,10 @@
 	X(XATTR_SHORT, "values of attributes end after 4096 bytes") \
 	X(XATTR_KEPT, "removexattr removes nothing") \
 	X(XATTR_UNLISTED, "listxattr does not list the last") \
+	X(IMMUTABLE_WRITES, "what is immutable can be written") \
+	X(IMMUTABLE_GOES, "what is immutable can be changed, renamed and removed") \
+	X(APPEND_ONLY_WRITES, "what is append-only can be overwritten") \
+	X(APPEND_DIR_LOSES, "what is in an append-only directory can be removed") \
 	X(UMASK_IGNORED, "the umask is ignored") \
 	X(ACL_MASK, "the mask of an ACL is no mask") \
 	X(ACL_CHMOD, "chmod leaves the ACL") \

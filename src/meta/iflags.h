@@ -15,6 +15,7 @@
 
 #include <errno.h>
 
+#include "base/breaks.h"
 #include "meta/meta_internal.h"
 
 /* Neither is the inode changed but by appends, nor are its links. */
@@ -28,15 +29,17 @@ static inline bool cfs_inode_is_fixed(const struct cfs_inode *i)
 /* Owner, mode, xattrs, links, removal, truncation. */
 static inline int cfs_iflags_may_change(const struct cfs_inode *i)
 {
-	return cfs_inode_is_fixed(i) ? -EPERM : 0;
+	return cfs_inode_is_fixed(i) && !CFS_BREAK(IMMUTABLE_GOES) ? -EPERM : 0;
 }
 
 /* Contents; @is_append: at the end, whatever is there stays. */
 static inline int cfs_iflags_may_write(const struct cfs_inode *i, bool is_append)
 {
 	if (i->attr.iflags & CFS_IFLAG_IMMUTABLE)
-		return -EPERM;
-	return (i->attr.iflags & CFS_IFLAG_APPEND) && !is_append ? -EPERM : 0;
+		return CFS_BREAK(IMMUTABLE_WRITES) ? 0 : -EPERM;
+	if (!(i->attr.iflags & CFS_IFLAG_APPEND) || is_append)
+		return 0;
+	return CFS_BREAK(APPEND_ONLY_WRITES) ? 0 : -EPERM;
 }
 
 /* Entries of directory @dir; @is_new: there is none of the name. */

@@ -16,6 +16,10 @@
  *                             where in STORE the 4 KiB blocks of a file of `fill` lie: "OFFSET
  * INDEX" lines tool texts STORE TEXT     where in STORE that text is: offsets tool rand SEED MAX N
  * N random numbers below MAX
+ *   tool save-handle PATH FILE
+ *                             writes the file handle of PATH to FILE
+ *   tool open-handle DIR FILE opens what FILE is the handle of, on the mount of DIR; prints its
+ *                             inode number
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -346,6 +350,39 @@ static int randoms(uint64_t seed, uint64_t max, unsigned count)
 	return 0;
 }
 
+/* A handle of a file, as bytes in another file. */
+struct handle {
+	struct file_handle h;
+	unsigned char room[MAX_HANDLE_SZ];
+};
+
+static int save_handle(const char *path, const char *to)
+{
+	struct handle h = { .h.handle_bytes = MAX_HANDLE_SZ };
+	int id, fd = open(to, O_CREAT | O_WRONLY | O_TRUNC, 0600);
+
+	if (fd < 0 || name_to_handle_at(AT_FDCWD, path, &h.h, &id, 0) < 0)
+		return die("name_to_handle_at");
+	if (write(fd, &h, sizeof(h)) != (ssize_t)sizeof(h))
+		return die("write");
+	return close(fd) < 0 ? die("close") : 0;
+}
+
+static int open_handle(const char *mount, const char *from)
+{
+	struct handle h;
+	struct stat st;
+	int at = open(mount, O_RDONLY | O_DIRECTORY), in = open(from, O_RDONLY), fd;
+
+	if (at < 0 || in < 0 || read(in, &h, sizeof(h)) != (ssize_t)sizeof(h))
+		return die("open");
+	fd = open_by_handle_at(at, &h.h, O_RDONLY);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return die("open_by_handle_at");
+	printf("%" PRIu64 "\n", (uint64_t)st.st_ino);
+	return 0;
+}
+
 static uint64_t number(const char *text)
 {
 	return strtoull(text, NULL, 10);
@@ -380,6 +417,10 @@ int main(int argc, char **argv)
 		return texts(argv[2], argv[3]);
 	if (argc == 5 && strcmp(what, "rand") == 0)
 		return randoms(number(argv[2]), number(argv[3]), (unsigned)number(argv[4]));
+	if (argc == 4 && strcmp(what, "save-handle") == 0)
+		return save_handle(argv[2], argv[3]);
+	if (argc == 4 && strcmp(what, "open-handle") == 0)
+		return open_handle(argv[2], argv[3]);
 	fprintf(stderr, "usage: see the head of tests/sys/tool.c\n");
 	return 2;
 }

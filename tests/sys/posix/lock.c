@@ -112,6 +112,17 @@ static void interrupted(void)
 		OK(sigaction(SIGALRM, &a, NULL));
 		alarm(1);
 		FAILS(EINTR, lock(other, F_SETLKW, F_WRLCK, 0, 0));
+		alarm(1);
+		FAILS(EINTR, lock(other, F_OFD_SETLKW, F_WRLCK, 0, 0));
+	}
+	OK(flock(fd, LOCK_EX));
+	IN_CHILD()
+	{
+		int other = (int)OK(open("f", O_RDWR));
+
+		OK(sigaction(SIGALRM, &a, NULL));
+		alarm(1);
+		FAILS(EINTR, flock(other, LOCK_EX));
 	}
 }
 

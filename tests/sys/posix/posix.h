@@ -54,6 +54,9 @@ struct posix_case {
 	X(fd) \
 	X(atime) \
 	X(iflags) \
+	X(handle) \
+	X(tmpfile) \
+	X(watch) \
 	X(acl) \
 	X(priv) \
 	X(two)

@@ -172,6 +172,31 @@ static void set_far(void)
 	CHECK_EQ(posix_stat("d").st_mtim.tv_sec, 4102444800);
 }
 
+/* What a file system cannot keep becomes the nearest that it can, as vfs does with s_time_max. */
+static void set_beyond(void)
+{
+	static const time_t far[] = { -2147483648, 4294967296, 9223372036, 15032385535 };
+	struct timespec t[2] = { { .tv_nsec = UTIME_OMIT } };
+	time_t last = INT64_MIN;
+
+	posix_make("f", "");
+	for (size_t i = 0; i < sizeof(far) / sizeof(far[0]); i++) {
+		time_t got;
+
+		t[1].tv_sec = far[i];
+		OK(utimensat(AT_FDCWD, "f", t, 0));
+		got = posix_stat("f").st_mtim.tv_sec;
+		if (i < 3)
+			CHECK_EQ(got, far[i]);
+		CHECK(got <= far[i] && got >= last);
+		last = got;
+	}
+	t[1].tv_sec = -99999999999;
+	OK(utimensat(AT_FDCWD, "f", t, 0));
+	last = posix_stat("f").st_mtim.tv_sec;
+	CHECK(last >= -99999999999 && last <= -2147483648);
+}
+
 static void set_symlink(void)
 {
 	struct timespec t[2] = { { .tv_sec = 100 }, { .tv_sec = 200 } };
@@ -248,6 +273,7 @@ const struct posix_case time_cases[] = {
 	{ "time_replaced", "rename marks ctime of what it replaces", replaced },
 	{ "time_set", "utimensat(2): values, UTIME_NOW, UTIME_OMIT", set },
 	{ "time_set_far", "utimensat(2): before 1970, after 2038", set_far },
+	{ "time_set_beyond", "utimensat(2): 1901, 2106, 2262, 2446", set_beyond },
 	{ "time_set_symlink", "utimensat(2): AT_SYMLINK_NOFOLLOW", set_symlink },
 	{ "time_set_permission", "utimensat(2): EPERM, EACCES", set_permission },
 	{ "time_birth", "statx(2): stx_btime never changes", birth },

@@ -1,0 +1,194 @@
+#!/bin/bash
+# What several mounts of one server see of each other, what a mount's options do, and what stays
+# when a mount or the server comes again.
+. "$(dirname "$0")/lib.sh"
+
+tool=$CFS_BUILD/tests/sys/tool
+other=$CFS_SCRATCH/fs/other
+other_pid=
+
+other_up() {
+	mkdir -p "$other"
+	: >"$CFS_SCRATCH/other.out"
+	"$CFS_BIN" mount "$addr" "$other" -f -o "${1:-defaults}" >"$CFS_SCRATCH/other.out" \
+		2>>"$CFS_SCRATCH/other.err" </dev/null &
+	other_pid=$!
+	wait_for 60 grep -q mounted "$CFS_SCRATCH/other.out" ||
+		fail "the other mount: $(tail -n 1 "$CFS_SCRATCH/other.err")"
+}
+
+other_down() {
+	[ -n "$other_pid" ] || return 0
+	"$CFS_BIN" umount "$other" >/dev/null 2>&1 || fail "umount of the other mount"
+	end_process "$other_pid" 30 || fail "the other mount ended with $?"
+	other_pid=
+}
+
+# fails TEXT COMMAND...: it must, and say so.
+fails() {
+	local text=$1
+	shift
+	if "$@" >"$CFS_SCRATCH/fails.out" 2>&1; then
+		fail "$* succeeded"
+	else
+		grep -qi "$text" "$CFS_SCRATCH/fails.out" || fail "$*: $(tail -n 1 "$CFS_SCRATCH/fails.out")"
+	fi
+}
+
+# same A B: both texts are the same; differ: they are not.
+same() {
+	[ "$1" = "$2" ] || fail "$1 and $2"
+}
+
+differ() {
+	[ "$1" != "$2" ] || fail "twice $1"
+}
+
+atime() {
+	stat -c %x "$1"
+}
+
+atime_seen() {
+	local before
+	other_up
+	echo text >"$mnt/f"
+	truncate -s 5M "$mnt/f"
+	before=$(atime "$mnt/f")
+	sleep 0.02
+	dd if="$other/f" of=/dev/null bs=4096 count=1 skip=1000 status=none
+	differ "$before" "$(atime "$mnt/f")"
+	same "$(atime "$mnt/f")" "$(atime "$other/f")"
+	before=$(atime "$mnt/f")
+	cat "$other/f" "$mnt/f" >/dev/null
+	same "$before" "$(atime "$mnt/f")"
+	other_down
+}
+
+# Far reads by who does not know that another has written: told of when the file is closed.
+atime_at_close() {
+	local before
+	other_up
+	"$tool" fill "$mnt/g" 5242880 1 || fail "fill"
+	cat "$mnt/g" >/dev/null
+	exec 7<"$other/g"
+	dd bs=4096 count=1 skip=1000 status=none <&7 >/dev/null
+	sleep 0.02
+	echo more >>"$mnt/g"
+	before=$(atime "$mnt/g")
+	dd bs=4096 count=1 skip=0 status=none <&7 >/dev/null
+	exec 7<&-
+	wait_for 5 [ "$before" != "$(atime "$mnt/g")" ]
+	differ "$before" "$(atime "$mnt/g")"
+	other_down
+}
+
+guarded() {
+	other_up
+	"$tool" fill "$mnt/f" 8388608 1 || fail "fill"
+	exec 7<>"$mnt/f"
+	dd if=/dev/zero bs=4096 count=1 seek=1500 conv=notrunc status=none >&7 || fail "write"
+	must chattr +i "$other/f"
+	for at in 0 300 600 900 1200 1500 1800 2040; do
+		fails "not permitted" dd if=/dev/zero bs=4096 count=1 seek="$at" conv=notrunc status=none of=/dev/fd/7
+		dd if=/dev/zero bs=4096 count=1 seek="$at" conv=notrunc status=none >&7 2>"$CFS_SCRATCH/dd.out" &&
+			fail "an immutable file was written at block $at"
+		grep -q "not permitted" "$CFS_SCRATCH/dd.out" || fail "$(cat "$CFS_SCRATCH/dd.out")"
+	done
+	fails "not permitted" rm -f "$mnt/f"
+	must chattr -i "$mnt/f"
+	dd if=/dev/zero bs=4096 count=1 seek=1500 conv=notrunc status=none >&7 || fail "write after chattr -i"
+	exec 7<&-
+	other_down
+}
+
+options() {
+	local before
+	cp /bin/true "$mnt/true"
+	cp /bin/true "$mnt/suid"
+	chmod 4755 "$mnt/suid"
+	mknod "$mnt/null" c 1 3
+	echo text >"$mnt/t"
+	other_up ro,nodev,noexec,nosuid
+	before=$(atime "$mnt/t")
+	sleep 0.02
+	must cat "$other/t"
+	same "$before" "$(atime "$mnt/t")"
+	fails "read-only" touch "$other/new"
+	fails "read-only" rm "$other/t"
+	fails "permission" "$other/true"
+	fails "permission" cat "$other/null"
+	grep -q " $other fuse.claudefs ro,nosuid,nodev,noexec" /proc/mounts || fail "$(grep "$other" /proc/mounts)"
+	must "$CFS_BIN" mount "$addr" "$other" -o remount,rw,dev,exec,nosuid
+	must touch "$other/new"
+	must "$other/true"
+	must cat "$other/null"
+	must "$CFS_BIN" mount "$addr" "$other" -o remount,ro
+	fails "read-only" touch "$other/new"
+	other_down
+	other_up noatime
+	echo more >>"$mnt/t"
+	before=$(atime "$mnt/t")
+	sleep 0.02
+	must cat "$other/t"
+	ls "$other" >/dev/null
+	same "$before" "$(atime "$mnt/t")"
+	must cat "$mnt/t"
+	differ "$before" "$(atime "$mnt/t")"
+	other_down
+	other_up nodiratime
+	mkdir "$mnt/dir"
+	touch "$mnt/dir/f"
+	before=$(atime "$mnt/dir")
+	ls "$other/dir" >/dev/null
+	same "$before" "$(atime "$mnt/dir")"
+	other_down
+}
+
+# open_handle DIR FILE STAT
+open_handle() {
+	same "$("$tool" open-handle "$1" "$CFS_SCRATCH/$2" 2>&1)" "$3"
+}
+
+handles() {
+	local f d g
+	mkdir -p "$mnt/a/b"
+	echo text >"$mnt/a/f"
+	echo gone >"$mnt/a/g"
+	f=$(stat -c %i "$mnt/a/f") d=$(stat -c %i "$mnt/a/b")
+	must "$tool" save-handle "$mnt/a/f" "$CFS_SCRATCH/f.handle"
+	must "$tool" save-handle "$mnt/a/b" "$CFS_SCRATCH/b.handle"
+	must "$tool" save-handle "$mnt/a/g" "$CFS_SCRATCH/g.handle"
+	rm "$mnt/a/g"
+	echo other >"$mnt/a/g"
+	g="open_by_handle_at: Stale file handle"
+	open_handle "$mnt" f.handle "$f"
+	open_handle "$mnt" g.handle "$g"
+	# Another mount, which has not seen them.
+	other_up
+	open_handle "$other" f.handle "$f"
+	open_handle "$other" b.handle "$d"
+	open_handle "$other" g.handle "$g"
+	other_down
+	mv "$mnt/a/f" "$mnt/a/b/h"
+	fs_kill_server
+	start_server
+	[ -z "$why" ] || return
+	open_handle "$mnt" f.handle "$f"
+	open_handle "$mnt" g.handle "$g"
+	fs_down
+	fs_up
+	[ -z "$why" ] || return
+	open_handle "$mnt" f.handle "$f"
+	open_handle "$mnt" b.handle "$d"
+	open_handle "$mnt" g.handle "$g"
+	same "$(stat -c %i "$mnt/a/b/h")" "$f"
+}
+
+for s in tcp-1 tcp-2; do
+	[ "$s" = tcp-1 ] && [ "$CFS_COUNTS" != full ] && continue
+	for c in atime_seen atime_at_close guarded options handles; do
+		case_run "$s/$c" fs_with "$s" 1G "$c"
+		[ -z "$other_pid" ] || { umount -l "$other"; end_process "$other_pid" 5; other_pid=; }
+	done
+done
+finish
