@@ -442,6 +442,8 @@ int cfs_fuse_mount_flag(const char *option, unsigned long *flags)
 		{ "nofail", 0, 0 },
 		{ "allow_other", 0, 0 },
 		{ "default_permissions", 0, 0 },
+		{ "acl", 0, 0 }, /* these two always are */
+		{ "user_xattr", 0, 0 },
 	};
 
 	if (strncmp(option, "x-", 2) == 0 || strncmp(option, "X-", 2) == 0 ||

@@ -757,6 +757,8 @@ static void options_become_flags(void **state)
 	assert_int_equal(cfs_fuse_mount_flag("nosuid", &flags), 0);
 	assert_int_equal(cfs_fuse_mount_flag("x-systemd.automount", &flags), 0);
 	assert_int_equal(cfs_fuse_mount_flag("_netdev", &flags), 0);
+	assert_int_equal(cfs_fuse_mount_flag("acl", &flags), 0);
+	assert_int_equal(cfs_fuse_mount_flag("noacl", &flags), -ENOENT);
 	assert_int_equal(flags, MS_RDONLY | MS_NOSUID);
 	assert_int_equal(cfs_fuse_mount_flag("rw", &flags), 0);
 	assert_int_equal(flags, MS_NOSUID);
