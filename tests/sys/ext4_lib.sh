@@ -9,7 +9,7 @@ ext4_mnt=$CFS_SCRATCH/ext4/mnt
 ext4_up() {
 	mkdir -p "$ext4_mnt"
 	truncate -s "$1" "$CFS_SCRATCH/ext4/image"
-	must mkfs.ext4 -q -F "$CFS_SCRATCH/ext4/image"
+	must mkfs.ext4 -q -F -i 4096 "$CFS_SCRATCH/ext4/image"
 	[ -n "$why" ] || must mount -o loop "$CFS_SCRATCH/ext4/image" "$ext4_mnt"
 	[ -z "$why" ]
 }

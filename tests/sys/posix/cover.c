@@ -75,6 +75,9 @@ static const struct {
 	  "While several processes link and unlink one file at the same time, the kernel's "
 	  "own count of its links can reach 0 for a moment; link(2) then says ENOENT until "
 	  "the file is looked at again." },
+	{ "whiteout",
+	  "RENAME_WHITEOUT, which overlays use on their upper layer, is refused with EINVAL." },
+	{ "collapse", "fallocate does not collapse or insert ranges: FUSE has no request for it." },
 	{ "trunc-running",
 	  "open with O_RDONLY | O_TRUNC, which POSIX leaves undefined, of a program "
 	  "that runs gives ETXTBSY as it must, but has cut it." },

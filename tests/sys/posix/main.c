@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -410,6 +411,9 @@ static enum verdict run_process(const struct posix_case *c, const char *folder, 
 		kill(-pid, SIGKILL);
 	waitpid(pid, &status, 0);
 	kill(-pid, SIGKILL);
+	/* What it left behind is ours now (main): no process may be in the folder any more. */
+	while (waitpid(-pid, NULL, 0) > 0)
+		;
 	close(ends[0]);
 	if (!in_time)
 		snprintf(why, WHY_BYTES, "took longer than %d s", CASE_SECONDS_MAX);
@@ -567,6 +571,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	failed = run_all(argv + at, argc - at, is_list);
 	if (opt.covers) {
 		rc = fchdir(home) < 0 ? -errno : posix_cover_write(opt.covers);

@@ -204,12 +204,13 @@ static void removing(void)
 /* What is there all the time is returned exactly once, whatever others do meanwhile. */
 static void with_others(void)
 {
-	enum { COUNT = 2000 };
-	struct seen s = { .count = calloc(1, COUNT) };
+	unsigned count = posix_count(2000, 100000);
+	struct seen s = { .count = calloc(1, count) };
 	pid_t pids[2];
 
+	CHECK(s.count);
 	OK(mkdir("d", 0755));
-	make_many("d", "stays-", COUNT);
+	make_many("d", "stays-", count);
 	for (unsigned i = 0; i < 2; i++) {
 		pids[i] = (pid_t)OK(fork());
 		for (unsigned n = 0; pids[i] == 0; n++) {
@@ -223,13 +224,13 @@ static void with_others(void)
 				unlink(to);
 		}
 	}
-	for (unsigned round = 0; round < posix_count(20, 200); round++) {
+	for (unsigned round = 0; round < posix_count(20, 10); round++) {
 		DIR *d = opendir("d");
 
 		CHECK(d);
-		memset(s.count, 0, COUNT);
-		look(d, "d", "stays-", COUNT, false, &s);
-		seen_all(&s, COUNT);
+		memset(s.count, 0, count);
+		look(d, "d", "stays-", count, false, &s);
+		seen_all(&s, count);
 		closedir(d);
 	}
 	for (unsigned i = 0; i < 2; i++)

@@ -174,6 +174,21 @@ static void noreplace(void)
 	CHECK(strcmp(posix_text("b"), "B") == 0);
 }
 
+static void whiteout(void)
+{
+	struct stat st;
+
+	posix_make("a", "A");
+	if (posix_differs("whiteout")) {
+		FAILS(EINVAL, rename2("a", "b", RENAME_WHITEOUT));
+		CHECK(posix_exists("a") && !posix_exists("b"));
+		return;
+	}
+	OK(rename2("a", "b", RENAME_WHITEOUT));
+	st = posix_lstat("a");
+	CHECK(S_ISCHR(st.st_mode) && st.st_rdev == 0);
+}
+
 static void exchange(void)
 {
 	ino_t a, d;
@@ -341,6 +356,7 @@ const struct posix_case rename_cases[] = {
 	{ "rename_into_itself", "rename(2): EINVAL", into_itself },
 	{ "rename_errors", "rename(2): errors", errors },
 	{ "rename_noreplace", "rename(2): RENAME_NOREPLACE", noreplace },
+	{ "rename_whiteout", "rename(2): RENAME_WHITEOUT", whiteout },
 	{ "rename_exchange", "rename(2): RENAME_EXCHANGE", exchange },
 	{ "rename_open", "rename(2): open descriptors are not affected", open_files },
 	{ "rename_sticky", "rename(2), unlink(2): EPERM in a sticky directory", sticky },

@@ -125,6 +125,24 @@ static void allocate(void)
 	CHECK_EQ(posix_stat("f").st_size, 2 * MIB);
 }
 
+static void collapse(void)
+{
+	int fd = filled("f", 65536);
+
+	posix_write_all(fd, "mark", 4, 8192);
+	if (posix_differs("collapse")) {
+		FAILS(EOPNOTSUPP, fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, 4096, 4096));
+		FAILS(EOPNOTSUPP, fallocate(fd, FALLOC_FL_INSERT_RANGE, 4096, 4096));
+		CHECK_EQ(posix_stat("f").st_size, 65536);
+		return;
+	}
+	OK(fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, 4096, 4096));
+	CHECK_EQ(posix_stat("f").st_size, 65536 - 4096);
+	OK(fallocate(fd, FALLOC_FL_INSERT_RANGE, 4096, 4096));
+	CHECK_EQ(posix_stat("f").st_size, 65536);
+	CHECK(is_zero(fd, 4096, 4096));
+}
+
 static void allocate_errors(void)
 {
 	int fd = (int)OK(open("f", O_CREAT | O_RDWR, 0644));
@@ -354,6 +372,8 @@ const struct posix_case size_cases[] = {
 	{ "size_truncate_times", "ftruncate: marks mtime and ctime", truncate_times },
 	{ "size_truncate_suid", "truncate(2): clears set-user-ID for others", suid_cut },
 	{ "size_allocate", "fallocate(2): default mode, FALLOC_FL_KEEP_SIZE", allocate },
+	{ "size_collapse", "fallocate(2): FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_INSERT_RANGE",
+	  collapse },
 	{ "size_allocate_errors", "fallocate(2): errors", allocate_errors },
 	{ "size_punch", "fallocate(2): FALLOC_FL_PUNCH_HOLE", punch },
 	{ "size_zero_range", "fallocate(2): FALLOC_FL_ZERO_RANGE", zero_range },
