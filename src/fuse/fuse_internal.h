@@ -29,6 +29,8 @@
 /* A request is read to here, so that a WRITE's payload, behind its two headers, begins on a page.
  */
 #define CFS_FUSE_RX_OFF (4096u - sizeof(struct fuse_in_header) - sizeof(struct fuse_write_in))
+/* An attribute of the root; who reads it makes the mount look at its options again. */
+#define CFS_FUSE_XATTR_OPTIONS "claudefs.options"
 #define CFS_FUSE_INTERRUPT_PERIOD_NS (100ull * 1000 * 1000)
 
 /* 1 MiB and a page before it. */
@@ -42,7 +44,7 @@ struct cfs_fuse_mem {
 /* acl.c: what a thread has just been told, that an inode has no ACL. */
 #define CFS_FUSE_ACL_SLOTS 64u
 struct cfs_fuse_acl_slot {
-	uint64_t ino;   /* 0: nothing */
+	uint64_t ino;                  /* 0: nothing */
 	uint64_t begin_ns, learned_ns; /* of the request that was answered */
 	uint32_t pid;
 };
@@ -54,8 +56,9 @@ struct cfs_fuse {
 	uint32_t minor;    /* as negotiated */
 	uint64_t features; /* as negotiated */
 	bool is_ready, is_ended, is_stalled;
-	bool is_crowded;  /* there were several requests at once */
-	uint32_t singles; /* turns that were content with one */
+	bool keeps_atime, keeps_diratime; /* as the mount's options are now */
+	bool is_crowded;                  /* there were several requests at once */
+	uint32_t singles;                 /* turns that were content with one */
 	int end_rc;
 	struct cfs_poller poller;
 	struct cfs_waitq ended;
@@ -144,6 +147,12 @@ void cfs_fuse_acl_learn(struct cfs_fuse_req *req, const struct cfs_attr *attr);
 void cfs_fuse_acl_changed(struct cfs_fuse_req *req);
 /* Whether @req, for an ACL of its inode, follows an answer that said that there is none. */
 bool cfs_fuse_acl_is_absent(struct cfs_fuse_req *req);
+
+/* --- mount.c --- */
+
+/* The options of the mount with this device number that reads depend on: MS_RDONLY, MS_NOATIME,
+ * MS_NODIRATIME. -ENOENT: there is none. Reads procfs. */
+int cfs_fuse_mount_flags(uint32_t major, uint32_t minor, unsigned long *flags_out);
 
 /* --- stats.c --- */
 

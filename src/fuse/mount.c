@@ -16,6 +16,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -141,8 +142,9 @@ static int place_find(const char *dir, struct place *out)
 	return rc;
 }
 
-/* stat(2) by a child, at most a second. 0; its error; -EBUSY: no answer. */
-static int probe(const char *dir)
+/* @touch, which returns an errno, of @dir by a child, at most a second. 0; its error; -EBUSY: no
+ * answer. */
+static int by_child(int (*touch)(const char *dir), const char *dir)
 {
 	const struct timespec pause = { .tv_nsec = PROBE_PAUSE_NS };
 	pid_t child = fork();
@@ -150,11 +152,8 @@ static int probe(const char *dir)
 
 	if (child < 0)
 		return -errno;
-	if (child == 0) {
-		struct stat st;
-
-		_exit(stat(dir, &st) == 0 ? 0 : errno);
-	}
+	if (child == 0)
+		_exit(touch(dir));
 	for (uint32_t i = 0; i < PROBE_TRIES; i++) {
 		if (waitpid(child, &status, WNOHANG) == child)
 			return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
@@ -163,6 +162,18 @@ static int probe(const char *dir)
 	kill(child, SIGKILL);
 	waitpid(child, &status, 0);
 	return -EBUSY;
+}
+
+static int touch_stat(const char *dir)
+{
+	struct stat st;
+
+	return stat(dir, &st) == 0 ? 0 : errno;
+}
+
+static int probe(const char *dir)
+{
+	return by_child(touch_stat, dir);
 }
 
 static bool is_ours(const struct mount_line *m)
@@ -391,6 +402,49 @@ int cfs_fuse_unmount(const char *dir, bool is_forced, char *err_out, uint32_t er
 	return rc;
 }
 
+/* Whether the comma-separated @list has @word. */
+static bool list_has(const char *list, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (const char *at = list; (at = strstr(at, word)) != NULL; at += len)
+		if ((at == list || at[-1] == ',') && (at[len] == ',' || at[len] == '\0'))
+			return true;
+	return false;
+}
+
+int cfs_fuse_mount_flags(uint32_t major, uint32_t minor, unsigned long *flags_out)
+{
+	FILE *from = fopen("/proc/self/mountinfo", "re");
+	char *text = NULL, options[256];
+	size_t cap = 0;
+	int rc = from ? -ENOENT : -errno;
+
+	while (rc == -ENOENT && getline(&text, &cap, from) > 0) {
+		uint32_t at_major, at_minor;
+
+		if (sscanf(text, "%*u %*u %u:%u %*s %*s %255s", &at_major, &at_minor, options) !=
+			    3 ||
+		    at_major != major || at_minor != minor)
+			continue;
+		*flags_out = (list_has(options, "ro") ? MS_RDONLY : 0u) |
+			     (list_has(options, "noatime") ? MS_NOATIME : 0u) |
+			     (list_has(options, "nodiratime") ? MS_NODIRATIME : 0u);
+		rc = 0;
+	}
+	free(text);
+	if (from)
+		fclose(from);
+	return rc;
+}
+
+static int options_tell(const char *dir)
+{
+	char text[64];
+
+	return getxattr(dir, CFS_FUSE_XATTR_OPTIONS, text, sizeof(text)) < 0 ? errno : 0;
+}
+
 int cfs_fuse_remount(const char *dir, unsigned long flags, char *err_out, uint32_t err_bytes)
 {
 	CFS_CLEANUP(place_fini) struct place p;
@@ -398,8 +452,11 @@ int cfs_fuse_remount(const char *dir, unsigned long flags, char *err_out, uint32
 
 	if (rc < 0)
 		return rc;
-	if (mount(p.mount->source, p.path, NULL, MS_REMOUNT | flags, NULL) == 0)
+	if (mount(p.mount->source, p.path, NULL, MS_REMOUNT | flags, NULL) == 0) {
+		/* A process that hangs learns of them at its next mount. */
+		(void)by_child(options_tell, p.path);
 		return 0;
+	}
 	rc = -errno;
 	snprintf(err_out, err_bytes, "remount of %s: %s", p.path, strerrordesc_np(-rc));
 	return rc;

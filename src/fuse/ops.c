@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "base/assert.h"
@@ -234,7 +235,7 @@ static CFS_AWAITS void op_readlink(struct cfs_fuse_req *req)
 	struct cfs_client_bytes bytes = { 0 };
 	int rc;
 
-	req->op.keeps_atime = req->fuse->opts->keeps_atime;
+	req->op.keeps_atime = req->fuse->keeps_atime;
 	rc = HANDLE(req, readlink, req->in.nodeid, &bytes);
 	cfs_fuse_reply(req, rc, bytes.p, bytes.len_bytes);
 	cfs_client_bytes_fini(&bytes);
@@ -286,6 +287,34 @@ static bool is_refused(const struct cfs_fuse_req *req, struct cfs_client_name na
 	return !(req->fuse->features & FUSE_POSIX_ACL) && cfs_fuse_is_acl(name);
 }
 
+struct options_read {
+	uint32_t major, minor;
+	unsigned long flags;
+};
+
+static int options_read(void *arg)
+{
+	struct options_read *o = arg;
+
+	return cfs_fuse_mount_flags(o->major, o->minor, &o->flags);
+}
+
+/* After a remount. The kernel tells nobody of options, so whoever remounts does. */
+static CFS_AWAITS int options_take(struct cfs_fuse *f, char **text_out)
+{
+	struct options_read o = { .major = f->opts->dev_major, .minor = f->opts->dev_minor };
+	int rc = cfs_offload(options_read, &o);
+
+	if (rc < 0)
+		return rc == -ENOENT ? -ENODATA : rc;
+	f->keeps_atime = o.flags & (MS_RDONLY | MS_NOATIME);
+	f->keeps_diratime = o.flags & MS_NODIRATIME;
+	*text_out = strdup(f->keeps_atime      ? "noatime"
+			   : f->keeps_diratime ? "nodiratime"
+					       : "relatime");
+	return *text_out ? 0 : -ENOMEM;
+}
+
 static CFS_AWAITS int own_xattr(struct cfs_fuse_req *req, const char *name, char **text_out)
 {
 	struct cfs_client_bytes bytes = { 0 };
@@ -295,6 +324,8 @@ static CFS_AWAITS int own_xattr(struct cfs_fuse_req *req, const char *name, char
 		*text_out = cfs_fuse_stats_json(req->fuse);
 		return *text_out ? 0 : -ENOMEM;
 	}
+	if (strcmp(name, CFS_FUSE_XATTR_OPTIONS) == 0)
+		return options_take(req->fuse, text_out);
 	rc = HANDLE(req, status, 0, &bytes);
 	if (rc < 0)
 		return rc;
@@ -325,7 +356,8 @@ static CFS_AWAITS void op_getxattr(struct cfs_fuse_req *req)
 	int rc;
 
 	if (req->in.nodeid == FUSE_ROOT_ID &&
-	    (strcmp(name.p, XATTR_STATS) == 0 || strcmp(name.p, XATTR_STATUS) == 0)) {
+	    (strcmp(name.p, XATTR_STATS) == 0 || strcmp(name.p, XATTR_STATUS) == 0 ||
+	     strcmp(name.p, CFS_FUSE_XATTR_OPTIONS) == 0)) {
 		char *text = NULL;
 		uint32_t len;
 
@@ -483,7 +515,7 @@ static CFS_AWAITS void read_into(struct cfs_fuse_req *req, const struct fuse_rea
 	struct cfs_client_bytes bytes = { 0 };
 	int rc;
 
-	req->op.keeps_atime = req->fuse->opts->keeps_atime || (in->flags & O_NOATIME);
+	req->op.keeps_atime = req->fuse->keeps_atime || (in->flags & O_NOATIME);
 	rc = HANDLE(req, read, req->in.nodeid, in->offset, in->size, buf, &bytes);
 	if (rc == 0)
 		cfs_counter_add(&req->fuse->bytes_read, bytes.len_bytes);
@@ -602,7 +634,7 @@ static CFS_AWAITS void read_dir(struct cfs_fuse_req *req, bool is_plus)
 	int64_t used = 0;
 	int rc = out ? 0 : -ENOMEM;
 
-	req->op.keeps_atime = req->fuse->opts->keeps_atime || req->fuse->opts->keeps_diratime ||
+	req->op.keeps_atime = req->fuse->keeps_atime || req->fuse->keeps_diratime ||
 			      (in->flags & O_NOATIME);
 	if (rc == 0)
 		rc = HANDLE(req, readdir, req->in.nodeid, in->offset, cap, is_plus, &page);

@@ -540,6 +540,8 @@ static struct cfs_fuse *session_create(const struct cfs_fuse_opts *opts)
 	f->opts = opts;
 	f->handlers = opts->handlers ? opts->handlers : &cfs_fuse_client_handlers;
 	f->fd = opts->fd;
+	f->keeps_atime = opts->keeps_atime;
+	f->keeps_diratime = opts->keeps_diratime;
 	/* Whoever serves the requests needs the rest. */
 	f->mem_pooled_max = cfs_buf_free_count(POOL_LARGE) / 3;
 	cfs_waitq_init(&f->ended);

@@ -134,6 +134,18 @@ options() {
 	same "$before" "$(atime "$mnt/t")"
 	must cat "$mnt/t"
 	differ "$before" "$(atime "$mnt/t")"
+	# A remount's options count at once, also for access times.
+	must "$CFS_BIN" mount "$addr" "$other" -o remount,relatime
+	echo more >>"$mnt/t"
+	before=$(atime "$mnt/t")
+	must cat "$other/t"
+	differ "$before" "$(atime "$mnt/t")"
+	must "$CFS_BIN" mount "$addr" "$other" -o remount,ro
+	echo more >>"$mnt/t"
+	before=$(atime "$mnt/t")
+	must cat "$other/t"
+	same "$before" "$(atime "$mnt/t")"
+	same "$(getfattr --only-values --absolute-names -n claudefs.options "$other")" noatime
 	other_down
 	other_up nodiratime
 	mkdir "$mnt/dir"
