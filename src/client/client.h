@@ -170,11 +170,11 @@ CFS_AWAITS int cfs_client_read(struct cfs_client_op *op, uint64_t ino, uint64_t 
 
 struct cfs_client_write {
 	uint64_t off_bytes; /* not looked at with CFS_F_APPEND */
-	uint32_t flags;     /* CFS_F_APPEND, CFS_F_KILLPRIV */
+	uint32_t flags;     /* CFS_F_APPEND, CFS_F_KILLPRIV, CFS_F_INSIDE */
 	uint32_t len_bytes; /* at most CFS_IO_BYTES_MAX */
 	void *data;         /* borrowed, not changed */
 };
-/* All or an error. @off_out, if not NULL: where it went. -ENOSPC; -EFBIG. */
+/* All, but what CFS_F_INSIDE leaves out, or an error. @off_out, if not NULL: where it went. -ENOSPC; -EFBIG. */
 CFS_AWAITS int cfs_client_write(struct cfs_client_op *op, uint64_t ino,
 				const struct cfs_client_write *w, uint64_t *off_out);
 /* @mode as fallocate(2). -EOPNOTSUPP; -ENOSPC. */

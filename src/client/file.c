@@ -441,7 +441,7 @@ static CFS_AWAITS int write_at_home(struct cfs_client_op *op, struct cfs_client_
 	cfs_client_request(req, CFS_OP_WRITE, f->ino);
 	cfs_msg_set(req, off, w->flags & CFS_F_APPEND ? 0 : w->off_bytes);
 	cfs_msg_set(req, len, w->len_bytes);
-	cfs_msg_set(req, flags, w->flags & (CFS_F_APPEND | CFS_F_KILLPRIV));
+	cfs_msg_set(req, flags, w->flags & (CFS_F_APPEND | CFS_F_KILLPRIV | CFS_F_INSIDE));
 	/* Where an append goes, and so which of its blocks are whole, only the shard knows. */
 	if (!(w->flags & CFS_F_APPEND)) {
 		crc_bytes = crcs_make(w->off_bytes, w->data, w->len_bytes, p->crcs);
@@ -456,7 +456,8 @@ static CFS_AWAITS int write_at_home(struct cfs_client_op *op, struct cfs_client_
 	}
 	if (rc < 0)
 		return rc;
-	if (cfs_msg_is_set(&p->reply.msg, len) && p->reply.msg.len != w->len_bytes)
+	if (cfs_msg_is_set(&p->reply.msg, len) && p->reply.msg.len != w->len_bytes &&
+	    !(w->flags & CFS_F_INSIDE))
 		return -EIO;
 	learn_from_reply(f, &p->reply.msg);
 	*off_out = cfs_msg_is_set(&p->reply.msg, off) ? p->reply.msg.off : w->off_bytes;

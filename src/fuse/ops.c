@@ -562,9 +562,13 @@ static CFS_AWAITS void op_write(struct cfs_fuse_req *req)
 		reply_rc(req, -EIO);
 		return;
 	}
-	/* What is written back from a mapped page goes where the page is. */
-	if ((in->flags & O_APPEND) && !(in->write_flags & FUSE_WRITE_CACHE) &&
-	    !CFS_BREAK(APPEND_HINT))
+	/*
+	 * What is written back from a mapped page goes where the page is, and never makes a file
+	 * longer: it may come after the truncate that took the page away.
+	 */
+	if (in->write_flags & FUSE_WRITE_CACHE)
+		w.flags |= CFS_F_INSIDE;
+	else if ((in->flags & O_APPEND) && !CFS_BREAK(APPEND_HINT))
 		w.flags |= CFS_F_APPEND;
 	if ((in->write_flags & FUSE_WRITE_KILL_SUIDGID) && !CFS_BREAK(SUID_WRITE))
 		w.flags |= CFS_F_KILLPRIV;

@@ -353,6 +353,8 @@ static CFS_AWAITS int write_place(struct write *w)
 	if (w->off > CFS_FILE_BYTES_MAX || msg->len > CFS_FILE_BYTES_MAX - w->off)
 		return -EFBIG;
 	w->end = w->off + msg->len;
+	if (msg->flags & CFS_F_INSIDE)
+		w->end = CFS_MAX(w->off, CFS_MIN(w->end, i->attr.size));
 	if (w->end <= CFS_CHUNK_BYTES)
 		return 0;
 	if (w->end > i->attr.size) {
@@ -364,6 +366,18 @@ static CFS_AWAITS int write_place(struct write *w)
 	return rc == 0 && i->is_gone ? -ESTALE : rc;
 }
 
+/* All of it lies past the end, and it must not grow the file: no record, so no answer is kept. */
+static void write_nothing(struct write *w)
+{
+	struct cfs_msg *reply = &w->rq->reply;
+
+	cfs_msg_set(reply, off, w->off);
+	cfs_msg_set(reply, len, 0);
+	cfs_msg_set(reply, size, w->u.i->attr.size);
+	cfs_msg_set(reply, cut, w->u.i->attr.cut);
+	cfs_msg_set(reply, mtime, w->u.i->attr.mtime);
+}
+
 static CFS_AWAITS int write_locked(struct write *w)
 {
 	int rc = cfs_lock_take(&w->u.f->lock);
@@ -371,7 +385,9 @@ static CFS_AWAITS int write_locked(struct write *w)
 	if (rc < 0)
 		return rc;
 	rc = w->u.i->is_gone ? -ESTALE : write_place(w);
-	if (rc == 0)
+	if (rc == 0 && w->end == w->off)
+		write_nothing(w);
+	else if (rc == 0)
 		rc = write_try(w, true);
 	cfs_lock_release(&w->u.f->lock);
 	return rc;

@@ -202,6 +202,10 @@ enum cfs_op {
 	0x100000u /* GETATTR, CHUNK_READ, READDIR, READLINK, RELEASE: it was read, see to its \
 		     atime */
 
+#define CFS_F_INSIDE \
+	0x200000u /* WRITE: does not grow the file; what would lie past its end is left out, and \
+		     len of the reply says how much was written */
+
 /* Attributes of an inode. */
 struct cfs_attr {
 	uint64_t ino, size, blocks; /* blocks: 512 bytes each */

@@ -62,12 +62,15 @@ static int stub_rename(struct cfs_client_op *op, uint64_t dir, struct cfs_client
 	return flags == CFS_F_EXCHANGE ? 0 : -EEXIST;
 }
 
+static uint32_t stub_write_flags;
+
 static int stub_write(struct cfs_client_op *op, uint64_t ino, const struct cfs_client_write *w,
 		      uint64_t *off_out)
 {
 	const uint8_t *data = w->data;
 
 	(void)op, (void)ino, (void)off_out;
+	stub_write_flags = w->flags;
 	for (uint32_t i = 0; i < w->len_bytes; i++)
 		if (data[i] != 0x5a)
 			return -EIO;
@@ -299,7 +302,19 @@ CFS_TEST_FIBER(arguments_reach_handlers)
 				     &write_out, sizeof(write_out)),
 				 0);
 		assert_int_equal(write_out.size, len);
+		assert_int_equal(stub_write_flags, 0);
 	}
+	/* From a mapped page: where the page is, and inside of the file. */
+	write_in->flags = O_RDWR | O_APPEND;
+	assert_int_equal(ask(&w, FUSE_WRITE, 7, write_bytes, sizeof(*write_in) + write_in->size,
+			     &write_out, sizeof(write_out)),
+			 0);
+	assert_int_equal(stub_write_flags, CFS_F_APPEND);
+	write_in->write_flags = FUSE_WRITE_CACHE;
+	assert_int_equal(ask(&w, FUSE_WRITE, 7, write_bytes, sizeof(*write_in) + write_in->size,
+			     &write_out, sizeof(write_out)),
+			 0);
+	assert_int_equal(stub_write_flags, CFS_F_INSIDE);
 	finish(&w);
 }
 

@@ -84,6 +84,27 @@ static CFS_AWAITS int do_write(struct scene *s, uint64_t off, const uint8_t *dat
 	return rc;
 }
 
+/* As a mapped page is written back. How much was written, or an error. */
+static CFS_AWAITS int64_t do_write_inside(struct scene *s, uint64_t off, const uint8_t *data,
+					  uint32_t len)
+{
+	struct cfs_msg m = request(CFS_OP_WRITE, s->ino);
+	struct cfs_net_reply r;
+	int64_t rc;
+
+	cfs_msg_set(&m, off, off);
+	cfs_msg_set(&m, len, len);
+	cfs_msg_set(&m, flags, CFS_F_INSIDE);
+	cfs_msg_set_bytes(&m, data, data, len);
+	rc = harness_call(s->h, &m, &r);
+	if (rc == 0) {
+		assert_int_equal(r.msg.size, s->m.size);
+		rc = (int64_t)r.msg.len;
+	}
+	cfs_net_reply_fini(&r);
+	return rc;
+}
+
 static CFS_AWAITS int do_truncate(struct scene *s, uint64_t size)
 {
 	struct cfs_msg m = request(CFS_OP_SETATTR, s->ino);
@@ -250,7 +271,7 @@ static CFS_AWAITS void step(struct scene *s, uint8_t *data, bool with_direct)
 	uint64_t off = some_off(&s->m, len), size;
 	int rc = 0;
 
-	switch (below(with_direct ? 10 : 9)) {
+	switch (below(with_direct ? 11 : 10)) {
 	case 0:
 	case 1:
 	case 2:
@@ -285,6 +306,12 @@ static CFS_AWAITS void step(struct scene *s, uint8_t *data, bool with_direct)
 		if (size && off < s->m.size)
 			memset(s->m.data + off, 0, CFS_MIN((uint64_t)len, s->m.size - off));
 		s->m.size = CFS_MAX(s->m.size, off + len);
+		break;
+	case 9:
+		fill(data, len);
+		size = off < s->m.size ? CFS_MIN((uint64_t)len, s->m.size - off) : 0;
+		assert_int_equal(do_write_inside(s, off, data, len), size);
+		memcpy(s->m.data + off, data, size);
 		break;
 	default:
 		len = CFS_MIN(len, (uint32_t)(CFS_CHUNK_BYTES - off % CFS_CHUNK_BYTES));
@@ -573,6 +600,40 @@ CFS_TEST_SIM(blocks_are_counted)
 	free(s.m.data);
 }
 
+/* What is written back from a map comes at any time; it does not make the file longer. */
+CFS_TEST_SIM(pages_written_back_do_not_grow_a_file)
+{
+	struct harness *h = malloc(sizeof(*h));
+	uint8_t *data = malloc(WRITE_BYTES);
+	struct scene s;
+	struct model now;
+
+	model_init(&now);
+	scene_init(&s, h, &opts);
+	fill(data, WRITE_BYTES);
+	for (uint64_t size = 100; size < FILE_BYTES; size += CFS_CHUNK_BYTES - 1) {
+		uint64_t page = cfs_round_down(size, 4096);
+
+		assert_int_equal(do_truncate(&s, size), 0);
+		model_truncate(&s.m, size);
+		assert_int_equal(do_write_inside(&s, page, data, 8192), size - page);
+		model_write(&s.m, page, data, (uint32_t)(size - page));
+		assert_int_equal(do_write_inside(&s, size, data, 4096), 0);
+		assert_int_equal(do_write_inside(&s, size + 5000, data, 4096), 0);
+		compare(&s, &now);
+	}
+	assert_int_equal(do_truncate(&s, 0), 0);
+	model_truncate(&s.m, 0);
+	assert_int_equal(do_write_inside(&s, 0, data, 4096), 0);
+	compare(&s, &now);
+	assert_int_equal(harness_check(h), 0);
+	harness_fini(h);
+	free(h);
+	free(data);
+	free(now.data);
+	free(s.m.data);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -582,6 +643,7 @@ int main(void)
 		cmocka_unit_test(cut_bytes_stay_away_after_a_power_cut),
 		cmocka_unit_test(fsynced_is_there_after_a_power_cut),
 		cmocka_unit_test(removed_chunks_go),
+		cmocka_unit_test(pages_written_back_do_not_grow_a_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
