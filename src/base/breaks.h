@@ -58,6 +58,8 @@
 	X(SUID_WRITE, "a write keeps S_ISUID") \
 	X(SUID_SET, "truncate and chown keep S_ISUID") \
 	X(CAPS_KEPT, "a write keeps security.capability") \
+	X(CAPS_ROOT, "a write of root keeps security.capability") \
+	X(NOTHING_SET, "chown of -1 takes nothing away") \
 	X(CTIME_CHMOD, "chmod does not mark ctime") \
 	X(CTIME_LINK, "link and unlink do not mark ctime") \
 	X(CTIME_RENAME, "rename does not mark ctime of what it moves") \
@@ -77,6 +79,7 @@
 	X(XATTR_SHORT, "values of attributes end after 4096 bytes") \
 	X(XATTR_KEPT, "removexattr removes nothing") \
 	X(XATTR_UNLISTED, "listxattr does not list the last") \
+	X(TRUSTED_LISTED, "everybody sees trusted.") \
 	X(IMMUTABLE_WRITES, "what is immutable can be written") \
 	X(IMMUTABLE_GOES, "what is immutable can be changed, renamed and removed") \
 	X(APPEND_ONLY_WRITES, "what is append-only can be overwritten") \
@@ -86,6 +89,11 @@
 	X(ACL_CHMOD, "chmod leaves the ACL") \
 	X(ACL_MODE, "an ACL leaves the mode") \
 	X(ACL_INHERIT, "a default ACL is not inherited") \
+	X(ACL_INHERIT_DIR, "a new directory has no default ACL") \
+	X(ACL_UMASK, "the umask counts beside a default ACL") \
+	X(ACL_MINIMAL, "an ACL that says no more than the mode stays") \
+	X(ACL_SETGID, "an ACL leaves S_ISGID of a strange group") \
+	X(ACL_UNSEEN, "a mount goes on saying that there is no ACL") \
 	X(STATFS_FULL, "statfs says that everything is free") \
 	/* Contents. */ \
 	X(APPEND_IGNORED, "O_APPEND writes at the start") \

@@ -12,6 +12,7 @@
  */
 #include <string.h>
 
+#include "base/breaks.h"
 #include "fuse/fuse_internal.h"
 
 #define XATTR_ACL "system.posix_acl_" /* access, default */
@@ -39,7 +40,8 @@ void cfs_fuse_acl_learn(struct cfs_fuse_req *req, const struct cfs_attr *attr)
 
 void cfs_fuse_acl_changed(struct cfs_fuse_req *req)
 {
-	req->fuse->acl_changed_ns = cfs_now_ns();
+	if (!CFS_BREAK(ACL_UNSEEN))
+		req->fuse->acl_changed_ns = cfs_now_ns();
 }
 
 bool cfs_fuse_acl_is_absent(struct cfs_fuse_req *req)

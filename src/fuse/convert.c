@@ -109,7 +109,7 @@ void cfs_fuse_setattr_decode(const struct fuse_setattr_in *in, struct cfs_client
 			out->valid |= bits[i].to;
 	/* Nothing to set: fallocate(2) and such took privileges away (file_remove_privs()), or
 	 * chown(2) of nothing did. */
-	if ((in->valid & ~(FATTR_FH | FATTR_LOCKOWNER)) == 0)
+	if ((in->valid & ~(FATTR_FH | FATTR_LOCKOWNER)) == 0 && !CFS_BREAK(NOTHING_SET))
 		out->valid |= CFS_SET_KILLPRIV;
 	/* The kernel sets FATTR_ATIME beside FATTR_ATIME_NOW. */
 	if (in->valid & FATTR_ATIME_NOW)

@@ -198,7 +198,7 @@ void cfs_acl_add_inherited(struct cfs_items *it, uint64_t ino, uint32_t mode,
 {
 	uint8_t *to;
 
-	if (S_ISDIR(mode))
+	if (S_ISDIR(mode) && !CFS_BREAK(ACL_INHERIT_DIR))
 		cfs_meta_add_xattr(it, ino, cfs_acl_default_name, value);
 	if (cfs_acl_is_minimal(value))
 		return;

@@ -276,7 +276,7 @@ static int write_commit(struct write *w)
 		set.mask &= ~CFS_A_MTIME;
 	if (w->rq->msg->flags & CFS_F_KILLPRIV)
 		cfs_meta_kill_priv(i, &set, &it);
-	else
+	else if (!CFS_BREAK(CAPS_ROOT))
 		cfs_meta_kill_cap(i, &it);
 	cfs_meta_add_set(&it, i->attr.ino, &set);
 	cfs_msg_set(reply, off, w->off);

@@ -175,6 +175,8 @@ static void attr_new(struct cfs_meta *m, const struct cfs_msg *msg, const struct
 	if (cfs_acl_inherit(dir, &a->mode, acl_out)) {
 		if (S_ISDIR(a->mode) || !cfs_acl_is_minimal(*acl_out))
 			a->iflags |= CFS_IFLAG_ACL;
+		if (CFS_BREAK(ACL_UMASK))
+			a->mode &= ~(msg->umask & 0777);
 	} else {
 		*acl_out = (struct cfs_bytes){ 0 };
 		if (cfs_msg_is_set(msg, umask) && !S_ISLNK(a->mode) && !CFS_BREAK(UMASK_IGNORED))

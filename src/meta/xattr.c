@@ -93,7 +93,7 @@ CFS_AWAITS int cfs_meta_serve_listxattr(struct cfs_meta *m, struct cfs_shard_req
 	for (const struct cfs_xattr *x = i->xattrs; x; x = x->next) {
 		if (CFS_BREAK(XATTR_UNLISTED) && !x->next)
 			break;
-		if ((rq->msg->flags & CFS_F_NO_TRUSTED) &&
+		if ((rq->msg->flags & CFS_F_NO_TRUSTED) && !CFS_BREAK(TRUSTED_LISTED) &&
 		    has_prefix((struct cfs_bytes){ x->bytes, x->name_bytes }, "trusted."))
 			continue;
 		if (bytes + x->name_bytes + 1 > CFS_XATTR_BYTES_MAX)
@@ -161,11 +161,11 @@ static int acl_plan(struct cfs_meta *m, const struct cfs_msg *msg, const struct 
 	c->set.attr.mode = (i->attr.mode & ~CFS_ACL_PERM) | cfs_acl_perm(c->value);
 	if (CFS_BREAK(ACL_MODE))
 		c->set.attr.mode = i->attr.mode;
-	if (msg->flags & CFS_F_KILLPRIV)
+	if ((msg->flags & CFS_F_KILLPRIV) && !CFS_BREAK(ACL_SETGID))
 		c->set.attr.mode &= ~(uint32_t)S_ISGID;
 	if (c->set.attr.mode != i->attr.mode)
 		c->set.mask |= CFS_A_MODE;
-	if (!cfs_acl_is_minimal(c->value))
+	if (!cfs_acl_is_minimal(c->value) || CFS_BREAK(ACL_MINIMAL))
 		return room_check(i, c->name, c->value.len);
 	c->value.len = 0; /* the mode says it all */
 	return 0;

@@ -225,8 +225,8 @@ static void attribute(void)
 	/* Through a descriptor it is the same one, at once. */
 	posix_make("f", "");
 	fd = (int)OK(open("f", O_RDONLY));
-	OK(fstat(fd, &(struct stat){ 0 }));
 	FAILS(ENODATA, fgetxattr(fd, ACCESS, buf, sizeof(buf)));
+	OK(fstat(fd, &(struct stat){ 0 }));
 	OK(fsetxattr(fd, ACCESS,
 		     "\2\0\0\0\1\0\6\0\377\377\377\377\4\0\0\0\377\377\377\377"
 		     "\20\0\4\0\377\377\377\377\40\0\0\0\377\377\377\377",
@@ -602,6 +602,44 @@ static void at_once(void)
 	}
 }
 
+/* What one mount sets the other obeys at once. */
+static void two_mounts(void)
+{
+	const char *second = posix_second();
+	char dir[600], file[600];
+
+	need_acls();
+	posix_needs_root();
+	snprintf(dir, sizeof(dir), "%s/d", second);
+	snprintf(file, sizeof(file), "%s/d/f", second);
+	OK(mkdir("d", 0700));
+	posix_make("d/f", "");
+	OK(chmod("d/f", 0600));
+	for (unsigned k = 0; k < posix_count(20, 300); k++) {
+		CHECK_EQ(may(file, USER, 9, 0), 0);
+		OK(set("d", ACCESS, "u7 U1:1000 g0 m1 o0"));
+		CHECK_EQ(may(file, USER, 9, 0), 0);
+		OK(set("d/f", ACCESS, "u6 U4:1000 g0 m4 o0"));
+		CHECK_EQ(may(file, USER, 9, 0), 1);
+		CHECK_EQ(mode_of(file), 0640);
+		IS(file, ACCESS, "u6 U4:1000 g0 m4 o0");
+		OK(set(file, ACCESS, "u6 U6:1000 g0 m6 o0"));
+		CHECK_EQ(may("d/f", USER, 9, 0), 3);
+		OK(set(dir, DEFAULT, "u7 U2:1000 g0 m7 o0"));
+		OK(mknod("d/n", S_IFREG | 0666, 0));
+		CHECK_EQ(may("d/n", USER, 9, 0), 2);
+		IS(file, ACCESS, "u6 U6:1000 g0 m6 o0");
+		OK(chmod(file, 0600));
+		CHECK_EQ(may("d/f", USER, 9, 0), 0);
+		OK(removexattr(file, ACCESS));
+		IS("d/f", ACCESS, "");
+		OK(unlink("d/n"));
+		OK(removexattr("d", DEFAULT));
+		OK(removexattr(dir, ACCESS));
+		OK(chmod(dir, 0700));
+	}
+}
+
 const struct posix_case acl_cases[] = {
 	{ "acl_mode", "acl(5): entries of owner, mask and others are the mode's", mode },
 	{ "acl_values", "acl(5): what a valid ACL is; EINVAL, EACCES of a file's default", values },
@@ -617,5 +655,6 @@ const struct posix_case acl_cases[] = {
 	{ "acl_kept", "write, truncate, chown, link and rename keep an ACL", kept },
 	{ "acl_many", "acl(5): as many entries as fit", many },
 	{ "acl_at_once", "chmod and ACLs at the same time stay one", at_once },
+	{ "two_acl", "acl(5): what one mount sets the other obeys at once", two_mounts },
 	{ 0 },
 };
