@@ -494,7 +494,8 @@ CFS_TEST_FIBER(a_poller_is_woken_by_its_descriptor)
 	assert_null(failed);
 	cfs_reactor_stats(&after);
 	assert_false(c.refuses_once);
-	/* It slept between: once an event, and not much more; one system call each, but for spins. */
+	/* It slept between: once an event, and not much more; one system call each, but for spins.
+	 */
 	assert_in_range(after.sleeps - before.sleeps, 5, 60);
 	assert_true(c.polls < 400 + (after.spins - before.spins));
 	cfs_poller_remove(&c.poller);

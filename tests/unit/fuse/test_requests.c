@@ -456,6 +456,9 @@ CFS_TEST_FIBER(garbage_does_no_harm)
 	static uint8_t bytes[512], out[4096];
 	struct fuse_out_header h;
 	struct fuse_getattr_in in = { 0 };
+	const uint32_t commands[] = { FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IOC_FSGETXATTR,
+				      FS_IOC_FSSETXATTR };
+	struct fuse_ioctl_in ioctl_in = { 0 };
 	struct fuse_in_header head;
 	unsigned int seed = 42;
 	struct wire w;
@@ -478,6 +481,13 @@ CFS_TEST_FIBER(garbage_does_no_harm)
 			continue;
 		if (i % 10 != 0)
 			memcpy(bytes, &head, CFS_MIN(len, sizeof(head)));
+		/* A known command, of any sizes. */
+		if (head.opcode == FUSE_IOCTL && len >= sizeof(head) + sizeof(ioctl_in)) {
+			ioctl_in.cmd = commands[rand_r(&seed) % 4];
+			ioctl_in.in_size = (uint32_t)rand_r(&seed) % 80;
+			ioctl_in.out_size = (uint32_t)rand_r(&seed) % 80;
+			memcpy(bytes + sizeof(head), &ioctl_in, sizeof(ioctl_in));
+		}
 		send_bytes(&w, bytes, len);
 		cfs_fiber_yield();
 		while (recv(w.kernel, out, sizeof(out), MSG_DONTWAIT) >= 0)
