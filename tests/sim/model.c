@@ -50,6 +50,13 @@ void model_destroy(struct sim_model *m)
 	free(m);
 }
 
+void model_xattr_name(uint32_t mode, uint32_t index, char out[16])
+{
+	bool is_user = S_ISREG(mode) || S_ISDIR(mode);
+
+	(void)snprintf(out, 16, "%s.x%u", is_user ? "user" : "trusted", index % MODEL_XATTRS);
+}
+
 struct m_inode *model_inode(struct sim_model *m, uint32_t mode, uint32_t owner)
 {
 	struct m_inode *i = sim_alloc(sizeof(*i));

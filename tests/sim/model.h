@@ -129,6 +129,8 @@ struct sim_model {
 struct sim_model *model_create(struct sim *s);
 void model_destroy(struct sim_model *m);
 
+/* The name of extended attribute @index: "user." is for files and directories only. */
+void model_xattr_name(uint32_t mode, uint32_t index, char out[16]);
 struct m_inode *model_inode(struct sim_model *m, uint32_t mode, uint32_t owner);
 struct m_inode *model_find(const struct sim_model *m, uint64_t ino); /* NULL */
 static inline bool model_is_dir(const struct m_inode *i)

@@ -70,11 +70,12 @@ static CFS_AWAITS void take_xattrs(struct taker *t, struct snap_inode *i)
 		struct cfs_client_bytes got;
 		uint64_t size = 0;
 		char name[16];
-		int n = snprintf(name, sizeof(name), "user.x%u", x);
-		int rc = cfs_client_getxattr(&t->op, i->ino,
-					     (struct cfs_client_name){ name, (uint32_t)n },
-					     XATTR_BYTES, &got, &size);
+		int rc;
 
+		model_xattr_name(i->attr.mode, x, name);
+		rc = cfs_client_getxattr(&t->op, i->ino,
+					 (struct cfs_client_name){ name, (uint32_t)strlen(name) },
+					 XATTR_BYTES, &got, &size);
 		if (rc == -ENODATA)
 			continue;
 		ok(t, "getxattr", i->ino, rc);

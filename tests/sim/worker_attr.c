@@ -88,11 +88,6 @@ void do_getattr(struct sim_worker *w)
 
 /* --- extended attributes --- */
 
-static void xattr_name(uint32_t index, char out[16])
-{
-	(void)snprintf(out, 16, "user.x%u", index);
-}
-
 void do_setxattr(struct sim_worker *w)
 {
 	struct sim_model *m = w->sim->model;
@@ -122,7 +117,7 @@ void do_setxattr(struct sim_worker *w)
 		op = model_op(m, w->id);
 		model_op_write(m, op, i, M_XATTR)->after.xattr[x] = next;
 	}
-	xattr_name(x, name);
+	model_xattr_name(i->attr.mode, x, name);
 	op_begin(w);
 	rc = is_remove ? cfs_client_removexattr(&w->op, i->ino, name_of(name))
 		       : cfs_client_setxattr(&w->op, i->ino, name_of(name), w->buf, next.len_bytes,
@@ -149,7 +144,7 @@ void do_getxattr(struct sim_worker *w)
 		return;
 	if (!i->attr.xattr[x].is_set)
 		want(&wants, -ENODATA);
-	xattr_name(x, name);
+	model_xattr_name(i->attr.mode, x, name);
 	op_begin(w);
 	rc = cfs_client_getxattr(&w->op, i->ino, name_of(name), 10000, &got, &size);
 	if (!op_judge(w, "getxattr", rc, &wants, "%llx %s", (unsigned long long)i->ino, name))
