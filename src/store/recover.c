@@ -302,6 +302,16 @@ static void candidate_add(struct cfs_recovery *r, struct cfs_store *s,
 	fs->candidates[fs->candidate_count++] = root;
 }
 
+/*
+ * Before what the root in the newest segment needs. Segments there may have been let go since it
+ * was opened, and be overwritten in part while their headers still are the old ones: what is found
+ * in them may have gaps, and says nothing.
+ */
+static bool is_before_base(const struct cfs_found_shard *fs, uint64_t pos)
+{
+	return fs->has_base && pos < fs->base.replay_pos;
+}
+
 static int cut_add(struct cfs_recovery *r, struct cfs_store *s, const struct cfs_stream_record *rec)
 {
 	const struct cfs_cut_format *f = (const void *)rec->payload;
@@ -313,6 +323,8 @@ static int cut_add(struct cfs_recovery *r, struct cfs_store *s, const struct cfs
 		cfs_recover_say(r, "journal at %" PRIu64 ": a cut is nonsense", rec->pos);
 		return 0;
 	}
+	if (is_before_base(&r->shards[rec->h.shard], rec->pos))
+		return 0;
 	if (r->cut_count == r->cut_cap) {
 		uint32_t cap = r->cut_cap ? r->cut_cap * 2 : 16;
 		void *p = realloc(r->cuts, cap * sizeof(*r->cuts));
@@ -373,6 +385,27 @@ static void own_record(struct cfs_recovery *r, struct cfs_store *s,
 	}
 }
 
+/* All before this was written whole: what cannot be read of it was written over, or has rotted. */
+static uint64_t whole_pos(const struct cfs_recovery *r, const struct cfs_store *s)
+{
+	return r->had_tail ? s->tail.written : r->known;
+}
+
+/* A gap in what was whole once: if a checkpoint covers it, segments were let go. shard_settle()
+ * knows. */
+static void gap_skip(struct cfs_found_shard *fs, const struct cfs_stream_record *rec)
+{
+	if (!fs->has_skipped) {
+		fs->has_skipped = true;
+		fs->skipped_pos = rec->pos;
+		fs->skipped_first = fs->first_index;
+		fs->skipped_last = fs->last_index;
+		fs->skipped_epoch = fs->last_epoch;
+	}
+	fs->first_index = rec->h.index;
+	fs->first_pos = rec->pos;
+}
+
 static void shard_record(struct cfs_recovery *r, struct cfs_store *s,
 			 const struct cfs_stream_record *rec)
 {
@@ -385,10 +418,15 @@ static void shard_record(struct cfs_recovery *r, struct cfs_store *s,
 		return;
 	}
 	fs = &r->shards[rec->h.shard];
+	if (is_before_base(fs, rec->pos))
+		return;
 	if (fs->is_seen || fs->cuts != UINT32_MAX) {
 		if (fs->has_ended)
 			return;
-		if (rec->h.index != fs->last_index + 1) {
+		if (fs->is_seen && rec->h.index > fs->last_index + 1 &&
+		    rec->pos < whole_pos(r, s)) {
+			gap_skip(fs, rec);
+		} else if (rec->h.index != fs->last_index + 1) {
 			/* What lies between is damaged, or the power went before it was written. */
 			fs->gap_pos = rec->pos;
 			fs->has_ended = fs->has_lost = true;
@@ -404,6 +442,35 @@ static void shard_record(struct cfs_recovery *r, struct cfs_store *s,
 	fs->last_epoch = rec->h.epoch;
 }
 
+static void damage_add(struct cfs_recovery *r, const struct cfs_stream_reader *st)
+{
+	if (r->damage_count == CFS_RECOVER_DAMAGES)
+		r->damage_count--; /* the last one stands for all that follow */
+	else
+		r->damages[r->damage_count].from = st->skipped_from;
+	r->damages[r->damage_count++].to = st->skipped_to;
+}
+
+/* What is damaged, but for what nobody needs any more: it may have been written over. */
+static void damages_say(struct cfs_recovery *r)
+{
+	uint64_t needed = r->chain[r->chain_count - 1].start_pos;
+
+	for (uint32_t i = 0; i < r->known_count; i++) {
+		const struct cfs_found_shard *fs = &r->shards[r->known_shards[i]];
+		const struct cfs_root *root = cfs_recover_root(fs);
+
+		if (fs->is_seen)
+			needed = CFS_MIN(needed, root ? root->replay_pos : fs->first_pos);
+		if (fs->has_lost)
+			needed = 0;
+	}
+	for (uint32_t i = 0; i < r->damage_count; i++)
+		if (r->damages[i].to > needed)
+			cfs_recover_say(r, "journal: bytes %" PRIu64 " to %" PRIu64 " are damaged",
+					r->damages[i].from, r->damages[i].to);
+}
+
 static CFS_AWAITS int stream_scan(struct cfs_store *s, struct cfs_recovery *r)
 {
 	struct cfs_stream_reader st;
@@ -414,8 +481,7 @@ static CFS_AWAITS int stream_scan(struct cfs_store *s, struct cfs_recovery *r)
 		return rc;
 	while ((rc = cfs_stream_next(&st, &rec)) == 1) {
 		if (st.skipped_to > st.skipped_from)
-			cfs_recover_say(r, "journal: bytes %" PRIu64 " to %" PRIu64 " are damaged",
-					st.skipped_from, st.skipped_to);
+			damage_add(r, &st);
 		rc = 0;
 		if (rec.h.flags & CFS_RECORD_FLAG_OWN)
 			own_record(r, s, &rec, &rc);
@@ -543,6 +609,15 @@ static void shard_settle(struct cfs_recovery *r, uint32_t shard)
 	const struct cfs_root *root;
 	uint64_t begin;
 
+	root = cfs_recover_root(fs);
+	if (fs->has_skipped && (!root || fs->first_index > root->begin_index + 1)) {
+		/* No checkpoint covers it: the log ends there. */
+		fs->has_ended = fs->has_lost = true;
+		fs->gap_pos = fs->skipped_pos;
+		fs->first_index = fs->skipped_first;
+		fs->last_index = fs->skipped_last;
+		fs->last_epoch = fs->skipped_epoch;
+	}
 	if (!fs->is_seen && fs->cuts == UINT32_MAX && fs->has_base) {
 		fs->last_index = fs->base.end_index;
 		if (fs->candidate_count > 0)
@@ -608,6 +683,7 @@ static CFS_AWAITS int scan(struct cfs_store *s, struct cfs_recovery *r)
 			r->known_shards[r->known_count++] = i;
 		}
 	}
+	damages_say(r);
 	return stream_verify(s, r);
 }
 

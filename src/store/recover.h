@@ -33,7 +33,13 @@ struct cfs_found_shard {
 	uint64_t gap_pos;                                   /* where it has ended */
 	uint64_t first_index, first_pos;                    /* of the first record seen */
 	uint64_t last_index, last_epoch;
+	/* The log begins anew behind a gap of what was let go; this is what lay before the first.
+	 */
+	bool has_skipped;
+	uint64_t skipped_pos, skipped_first, skipped_last, skipped_epoch;
 };
+
+#define CFS_RECOVER_DAMAGES 16u
 
 struct cfs_recovery {
 	struct cfs_found_segment *found; /* [zones] */
@@ -46,6 +52,10 @@ struct cfs_recovery {
 	uint64_t device_session;       /* of the last batch on the device */
 	uint64_t known, stable;
 	uint64_t last_batch_pos; /* the last batch begins there */
+	struct {
+		uint64_t from, to;
+	} damages[CFS_RECOVER_DAMAGES]; /* positions that could not be read */
+	uint32_t damage_count;
 	struct cfs_found_shard *shards;
 	struct cfs_found_cut *cuts;
 	uint32_t cut_count, cut_cap;

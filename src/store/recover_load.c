@@ -140,6 +140,29 @@ static CFS_AWAITS int stream_load(struct cfs_store *s, struct cfs_recovery *r)
 
 /* ---- getting ready to write ---- */
 
+/*
+ * Segments that were let go and given to data before the end, which came before their new headers
+ * were written: records name data in them. They, and those before them, are the journal's no more.
+ */
+static void chain_let_go(struct cfs_store *s, struct cfs_recovery *r)
+{
+	uint32_t first = 0;
+
+	for (uint32_t i = 0; i + 1 < r->chain_count; i++)
+		if (s->space.segments[r->chain[i].zone].live > 0)
+			first = i + 1;
+	for (uint32_t i = 0; i < first; i++) {
+		struct cfs_segment *seg = &s->space.segments[r->chain[i].zone];
+
+		seg->stream = CFS_STREAM_HOT;
+		seg->seq = s->space.next_seq++;
+		seg->is_header_due = true;
+		s->space.due[s->space.due_count++] = seg->zone;
+	}
+	r->chain_count -= first;
+	memmove(r->chain, r->chain + first, r->chain_count * sizeof(*r->chain));
+}
+
 /* The part of the chain that the stream is continued in; later segments never counted, and must not
  * be found again. */
 static CFS_AWAITS int chain_take(struct cfs_store *s, struct cfs_recovery *r, uint64_t written)
@@ -156,6 +179,7 @@ static CFS_AWAITS int chain_take(struct cfs_store *s, struct cfs_recovery *r, ui
 				      cfs_device_off(s->dev, s->slice, (cfs_addr_t)zone << 32),
 				      zero, CFS_STORE_BLOCK);
 	}
+	chain_let_go(s, r);
 	for (uint32_t i = 0; rc == 0 && i < r->chain_count; i++) {
 		struct cfs_segment *seg = &s->space.segments[r->chain[i].zone];
 
