@@ -180,6 +180,17 @@ CFS_AWAITS int cfs_client_write(struct cfs_client_op *op, uint64_t ino,
 /* @mode as fallocate(2). -EOPNOTSUPP; -ENOSPC. */
 CFS_AWAITS int cfs_client_fallocate(struct cfs_client_op *op, uint64_t ino, uint32_t mode,
 				    uint64_t off_bytes, uint64_t len_bytes);
+struct cfs_client_copy {
+	uint64_t from, from_off, to, to_off; /* numbers of two regular files, or one; bytes */
+	uint64_t len_bytes;
+};
+/*
+ * Copies a range, where it can by sharing blocks, never through the kernel. *@done_out: how much of
+ * it, from its start; less than asked where @from ends, or to be asked for again. Ranges of one
+ * file must not overlap. -EINVAL; -EISDIR; -EFBIG; -ENOSPC.
+ */
+CFS_AWAITS int cfs_client_copy(struct cfs_client_op *op, const struct cfs_client_copy *c,
+			       uint64_t *done_out);
 /* @whence: SEEK_DATA or SEEK_HOLE. -ENXIO. */
 CFS_AWAITS int cfs_client_seek(struct cfs_client_op *op, uint64_t ino, uint64_t off_bytes,
 			       uint32_t whence, uint64_t *off_out);

@@ -422,8 +422,11 @@ int cfs_client_read(struct cfs_client_op *op, uint64_t ino, uint64_t off_bytes, 
 
 static void learn_from_reply(struct cfs_client_file *f, const struct cfs_msg *m)
 {
-	if (f->has_hint && cfs_msg_is_set(m, size) && cfs_msg_is_set(m, cut))
-		cfs_client_file_learn(f, m->size, m->cut, f->seed);
+	/* With another cut it may have another seed. */
+	if (!f->has_hint || !cfs_msg_is_set(m, size) || !cfs_msg_is_set(m, cut) ||
+	    !cfs_msg_is_set(m, seed))
+		return;
+	cfs_client_file_learn(f, m->size, m->cut, m->seed);
 	if (cfs_msg_is_set(m, mtime))
 		f->changed = CFS_MAX(f->changed, m->mtime);
 }

@@ -109,10 +109,11 @@ void cfs_client_file_put(struct cfs_client *c, struct cfs_client_file *f)
 
 void cfs_client_file_learn(struct cfs_client_file *f, uint64_t size, uint64_t cut, uint64_t seed)
 {
-	f->seed = seed;
+	/* A file gets another seed only together with a cut. */
 	if (!f->has_hint || cut > f->cut) {
 		f->size = size;
 		f->cut = cut;
+		f->seed = seed;
 	} else if (cut == f->cut) {
 		/* Replies may overtake each other; without a new cut a file only grows. */
 		f->size = CFS_MAX(f->size, size);

@@ -636,6 +636,7 @@ int cfs_chunk_apply(struct cfs_chunk_table *t, const struct cfs_item *item)
 	switch (item->kind) {
 	case CFS_DATA_EXTENT:
 	case CFS_DATA_EXTENT_FAR:
+	case CFS_DATA_SHARED:
 		return apply_extent(t, &d);
 	case CFS_DATA_PATCH:
 		return apply_patch(t, &d);

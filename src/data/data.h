@@ -15,6 +15,9 @@
  *whole blocks are given back
  *	CHUNK_TRIM	what is at and past size of the whole file, in this shard; once for each cut
  *	CHUNK_DROP	all of the file in this shard
+ *	CHUNK_CLONE	len bytes from off of file ino2 become those of ino, in this chunk. Whole
+ *blocks are shared, what is left at the ends is copied, holes become holes. cut2 is of ino2.
+ *			-EXDEV: the blocks have too many owners; copy them.
  *	CHUNK_SEEK	the first byte of data, or hole (whence), in len bytes from off of the file
  *that are in chunks of this shard. -ENXIO: none. It looks for holes in at most CFS_SEEK_CHUNKS_MAX
  *chunks; more are -EINVAL.
@@ -31,6 +34,10 @@ extern const struct cfs_shard_part_ops cfs_data_part_ops;
 CFS_AWAITS int cfs_data_relocate(struct cfs_shard *sh, const struct cfs_extent_owner *owner,
 				 cfs_addr_t addr, uint32_t blocks);
 
+/* Does @owner still have some of these blocks there? */
+bool cfs_data_owns(const struct cfs_shard *sh, const struct cfs_extent_owner *owner,
+		   cfs_addr_t addr, uint32_t blocks);
+
 /* Each extent of a shard, for a check over all stores. Nothing may change meanwhile. */
 struct cfs_data_fact {
 	uint64_t ino, chunk;
@@ -45,7 +52,7 @@ struct cfs_data_stats {
 	uint64_t files, chunks, extents, blocks; /* now */
 	uint64_t patches, patch_bytes;           /* now; memory */
 	uint64_t reads, writes, read_bytes, write_bytes;
-	uint64_t merges, merged_blocks, relocated_blocks;
+	uint64_t merges, merged_blocks, relocated_blocks, clones;
 	uint64_t bad_reads;  /* refused with -EIO */
 	uint64_t bad_writes; /* refused: did not match their checksums */
 };

@@ -213,6 +213,7 @@ int cfs_data_decode(const struct cfs_item *item, struct cfs_data_change *out)
 		rc = get_file(item, &c);
 		break;
 	case CFS_DATA_EXTENT_FAR:
+	case CFS_DATA_SHARED:
 		rc = get_extent_far(item, &c);
 		break;
 	case CFS_DATA_RELOCATE_FAR:
@@ -303,6 +304,20 @@ void cfs_data_add_extent(struct cfs_items *it, uint64_t ino, uint64_t chunk, uin
 		add_with_crcs(it, CFS_DATA_EXTENT, &h, sizeof(h), crcs, count);
 	else
 		add_with_crcs(it, CFS_DATA_EXTENT_FAR, &far, sizeof(far), crcs, count);
+}
+
+void cfs_data_add_shared(struct cfs_items *it, uint64_t ino, uint64_t chunk, uint32_t block,
+			 uint32_t count, cfs_addr_t addr, const uint32_t *crcs)
+{
+	struct cfs_data_extent_far h = {
+		.ino = cfs_to_le64(ino),
+		.chunk = cfs_to_le64(chunk),
+		.addr = cfs_to_le64(addr),
+		.block = cfs_to_le16((uint16_t)block),
+		.count = cfs_to_le16((uint16_t)count),
+	};
+
+	add_with_crcs(it, CFS_DATA_SHARED, &h, sizeof(h), crcs, count);
 }
 
 void cfs_data_add_patch(struct cfs_items *it, uint64_t ino, uint64_t chunk, uint32_t off_bytes,

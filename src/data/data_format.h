@@ -23,7 +23,8 @@ enum cfs_data_item {
 	CFS_DATA_FILE = 102,       /* a file's cut here (checkpoint) */
 	CFS_DATA_EXTENT_FAR = 103, /* EXTENT, RELOCATE of chunks that need more than 32 bits */
 	CFS_DATA_RELOCATE_FAR = 104,
-	CFS_DATA_PUNCH = 105, /* a range of the file reads as zeros, in all chunks here */
+	CFS_DATA_PUNCH = 105,  /* a range of the file reads as zeros, in all chunks here */
+	CFS_DATA_SHARED = 106, /* EXTENT of blocks that another file of the shard named before */
 };
 
 struct cfs_data_extent { /* followed by a cfs_le32 CRC32C a block */
@@ -35,7 +36,7 @@ struct cfs_data_extent { /* followed by a cfs_le32 CRC32C a block */
 } CFS_PACKED;
 _Static_assert(sizeof(struct cfs_data_extent) == 24, "extent item is 24 bytes and checksums");
 
-struct cfs_data_extent_far { /* the same of a chunk past 2^32 - 1 */
+struct cfs_data_extent_far { /* the same of a chunk past 2^32 - 1; SHARED: of any */
 	cfs_le64 ino;
 	cfs_le64 chunk;
 	cfs_le64 addr;
@@ -138,6 +139,10 @@ static inline uint32_t cfs_data_patch_bytes(uint32_t len_bytes)
 
 /* Each appends one item; overflow is remembered in @it. Chunks are below CFS_FILE_CHUNKS_MAX. */
 void cfs_data_add_extent(struct cfs_items *it, uint64_t ino, uint64_t chunk, uint32_t block,
+			 uint32_t count, cfs_addr_t addr, const uint32_t *crcs);
+/* The same of blocks that are not new: they are not looked at after a power cut, as the record that
+ * named them first is in the same log, before. */
+void cfs_data_add_shared(struct cfs_items *it, uint64_t ino, uint64_t chunk, uint32_t block,
 			 uint32_t count, cfs_addr_t addr, const uint32_t *crcs);
 void cfs_data_add_patch(struct cfs_items *it, uint64_t ino, uint64_t chunk, uint32_t off_bytes,
 			const void *bytes, uint32_t len_bytes);

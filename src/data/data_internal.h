@@ -61,8 +61,16 @@ int cfs_data_write_items(void *part, struct cfs_chunk_write *w, struct cfs_items
 void cfs_data_write_end(void *part, struct cfs_chunk_write *w);
 CFS_AWAITS int cfs_data_serve_write(struct cfs_data *d, struct cfs_shard_request *rq);
 
+/* clone.c */
+CFS_AWAITS int cfs_data_clone_begin(void *part, struct cfs_chunk_clone *c);
+int cfs_data_clone_items(void *part, struct cfs_chunk_clone *c, struct cfs_items *it);
+void cfs_data_clone_end(void *part, struct cfs_chunk_clone *c);
+CFS_AWAITS int cfs_data_serve_clone(struct cfs_data *d, struct cfs_shard_request *rq);
+
 /* merge.c: patches become blocks, in the background. */
 void cfs_data_merge_kick(struct cfs_data *d);           /* patches have come; never suspends */
 CFS_AWAITS int cfs_data_patch_room(struct cfs_data *d); /* before they come; -ENOSPC */
+/* All patches of one chunk, now. 0; -EAGAIN: it changes all the time; -ENOSPC; -EIO; ... */
+CFS_AWAITS int cfs_data_merge_chunk(struct cfs_data *d, uint64_t ino, uint64_t chunk);
 
 #endif

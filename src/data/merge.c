@@ -136,6 +136,29 @@ static void set_aside(struct cfs_data *d, const struct merge *m)
 	cfs_list_append(&d->table.patched, &c->patched);
 }
 
+CFS_AWAITS int cfs_data_merge_chunk(struct cfs_data *d, uint64_t ino, uint64_t chunk)
+{
+	struct cfs_buf *buf;
+	int rc = cfs_buf_get(CFS_TAIL_DATA_MAX, &buf);
+
+	if (rc < 0)
+		return rc;
+	for (uint32_t k = 0; k < CFS_CHUNK_BLOCKS + MERGE_TRIES; k++) {
+		const struct cfs_chunk *c = cfs_chunk_find(&d->table, ino, chunk);
+		struct merge m;
+
+		rc = 0;
+		if (!c || c->patch_count == 0)
+			break;
+		merge_pick(c, &m);
+		rc = merge_once(d, &m, buf);
+		if (rc < 0 && rc != -EAGAIN)
+			break;
+	}
+	cfs_buf_put(buf);
+	return rc;
+}
+
 static void wake_room(struct cfs_data *d)
 {
 	if (d->core->is_stuck || d->core->patch_bytes <= 2 * cfs_data_patch_max(d))

@@ -392,6 +392,8 @@ static CFS_AWAITS int data_serve(void *part, struct cfs_shard_request *rq)
 		return serve_trim(d, rq);
 	case CFS_OP_CHUNK_DROP:
 		return serve_drop(d, rq);
+	case CFS_OP_CHUNK_CLONE:
+		return cfs_data_serve_clone(d, rq);
 	case CFS_OP_CHUNK_SEEK:
 		return cfs_data_serve_seek(d, rq);
 	default:
@@ -478,6 +480,7 @@ static uint32_t move_items(struct cfs_data *d, const struct cfs_extent_owner *o,
 		if (is_live) {
 			cfs_data_add_relocate(it, o->ino, o->chunk, m->block + at + i, n,
 					      m->addr + at + i, p->addr + i, m->crcs + at + i);
+			cfs_store_moved(d->shard->store, m->addr + at + i, p->addr + i, n);
 			taken += n;
 		} else {
 			cfs_store_alloc_undo(d->shard->store, p->addr + i, n);
@@ -538,6 +541,44 @@ static CFS_AWAITS int move_blocks(struct cfs_data *d, const struct cfs_extent_ow
 	return rc;
 }
 
+/* Blocks that were copied for another owner already: only a record. What was not, or is no more
+ * when there is room for it, is left to the caller: *done_out blocks of @m are dealt with. */
+static CFS_AWAITS int move_shared(struct cfs_data *d, const struct cfs_extent_owner *o,
+				  const struct move *m, uint32_t *done_out)
+{
+	uint32_t bytes = m->count * (CFS_DATA_FIXED_BYTES + 4), at = 0;
+	struct cfs_items it;
+	int rc = cfs_shard_reserve(d->shard, bytes, true);
+
+	if (rc < 0)
+		return rc;
+	cfs_shard_items(d->shard, &it);
+	while (at < m->count) {
+		cfs_addr_t to;
+		uint32_t n = cfs_store_moved_find(d->shard->store, m->addr + at, m->count - at,
+						  &to);
+
+		if (to == CFS_ADDR_NONE)
+			break;
+		for (uint32_t i = 0, run; i < n; i += run) {
+			bool is_live = is_unmoved(d, o, m, at + i);
+
+			run = 1;
+			while (i + run < n && is_unmoved(d, o, m, at + i + run) == is_live)
+				run++;
+			if (is_live)
+				cfs_data_add_relocate(&it, o->ino, o->chunk, m->block + at + i, run,
+						      m->addr + at + i, to + i, m->crcs + at + i);
+		}
+		at += n;
+	}
+	if (it.len_bytes)
+		cfs_shard_commit(d->shard, &it, NULL, 0, NULL);
+	cfs_shard_unreserve(d->shard, bytes, true);
+	*done_out = at;
+	return 0;
+}
+
 CFS_AWAITS int cfs_data_relocate(struct cfs_shard *sh, const struct cfs_extent_owner *owner,
 				 cfs_addr_t addr, uint32_t blocks)
 {
@@ -552,6 +593,15 @@ CFS_AWAITS int cfs_data_relocate(struct cfs_shard *sh, const struct cfs_extent_o
 		return -ENOMEM;
 	rc = cfs_buf_get(CFS_CHUNK_BYTES, &buf);
 	while (rc == 0 && move_next(d, owner, addr, blocks, at, m)) {
+		cfs_addr_t to;
+		uint32_t done = cfs_store_moved_find(sh->store, m->addr, m->count, &to);
+
+		if (to != CFS_ADDR_NONE) {
+			rc = move_shared(d, owner, m, &done);
+			at = m->block + done;
+			continue;
+		}
+		m->count = done;
 		cfs_store_pin(sh->store, m->addr);
 		rc = cfs_store_data_read(sh->store, m->addr, buf->data, m->count, m->crcs);
 		if (rc == 0)
@@ -562,6 +612,22 @@ CFS_AWAITS int cfs_data_relocate(struct cfs_shard *sh, const struct cfs_extent_o
 	cfs_buf_put(buf);
 	free(m);
 	return rc;
+}
+
+bool cfs_data_owns(const struct cfs_shard *sh, const struct cfs_extent_owner *owner,
+		   cfs_addr_t addr, uint32_t blocks)
+{
+	const struct cfs_chunk *c = cfs_chunk_find(&cfs_data_of(sh)->table, owner->ino,
+						   owner->chunk);
+	uint32_t from;
+
+	if (!c)
+		return false;
+	for (uint32_t i = cfs_extent_from(c, owner->block);
+	     i < c->extent_count && c->extents[i].block < owner->block + blocks; i++)
+		if (still_there(&c->extents[i], owner, addr, blocks, &from))
+			return true;
+	return false;
 }
 
 /* --- looking --- */
@@ -648,6 +714,9 @@ const struct cfs_shard_part_ops cfs_data_part_ops = {
 			.begin = cfs_data_write_begin,
 			.items = cfs_data_write_items,
 			.end = cfs_data_write_end,
+			.clone_begin = cfs_data_clone_begin,
+			.clone_items = cfs_data_clone_items,
+			.clone_end = cfs_data_clone_end,
 			.trim = chunks_trim,
 			.drop = chunks_drop,
 		},

@@ -410,6 +410,20 @@ struct fuse_lseek_out {
 	uint64_t offset;
 };
 
+struct fuse_copy_file_range_in { /* COPY_FILE_RANGE, which answers as WRITE does; and _64 */
+	uint64_t fh_in;
+	uint64_t off_in;
+	uint64_t nodeid_out;
+	uint64_t fh_out;
+	uint64_t off_out;
+	uint64_t len;
+	uint64_t flags;
+};
+
+struct fuse_copy_file_range_out {
+	uint64_t bytes_copied;
+};
+
 struct fuse_dirent {
 	uint64_t ino;
 	uint64_t off;
@@ -487,6 +501,7 @@ _Static_assert(sizeof(struct fuse_fallocate_in) == 32, "as in the kernel");
 _Static_assert(sizeof(struct fuse_lseek_in) == 24, "as in the kernel");
 _Static_assert(sizeof(struct fuse_ioctl_in) == 32, "as in the kernel");
 _Static_assert(sizeof(struct fuse_ioctl_out) == 16, "as in the kernel");
+_Static_assert(sizeof(struct fuse_copy_file_range_in) == 56, "as in the kernel");
 _Static_assert(sizeof(struct fuse_dirent) == 24, "as in the kernel");
 _Static_assert(sizeof(struct fuse_direntplus) == 152, "as in the kernel");
 _Static_assert(sizeof(struct fuse_statx_in) == 24, "as in the kernel");

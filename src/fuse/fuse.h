@@ -67,6 +67,8 @@ struct cfs_fuse_handlers {
 				const struct cfs_client_write *w, uint64_t *off_out);
 	CFS_AWAITS int (*fallocate)(struct cfs_client_op *op, uint64_t ino, uint32_t mode,
 				    uint64_t off_bytes, uint64_t len_bytes);
+	CFS_AWAITS int (*copy)(struct cfs_client_op *op, const struct cfs_client_copy *c,
+			       uint64_t *done_out);
 	CFS_AWAITS int (*seek)(struct cfs_client_op *op, uint64_t ino, uint64_t off_bytes,
 			       uint32_t whence, uint64_t *off_out);
 	CFS_AWAITS int (*fsync)(struct cfs_client_op *op, uint64_t ino, bool is_datasync);

@@ -40,6 +40,7 @@ const struct cfs_fuse_handlers cfs_fuse_client_handlers = {
 	.read = cfs_client_read,
 	.write = cfs_client_write,
 	.fallocate = cfs_client_fallocate,
+	.copy = cfs_client_copy,
 	.seek = cfs_client_seek,
 	.fsync = cfs_client_fsync,
 	.statfs = cfs_client_statfs,
@@ -605,6 +606,44 @@ static CFS_AWAITS void op_lseek(struct cfs_fuse_req *req)
 	cfs_fuse_reply(req, rc, &out, sizeof(out));
 }
 
+/* 0: *@done_out bytes were copied. */
+static CFS_AWAITS int copy_range(struct cfs_fuse_req *req, uint64_t len_bytes, uint64_t *done_out)
+{
+	const struct fuse_copy_file_range_in *in = ARGS(req, fuse_copy_file_range_in);
+	const struct cfs_client_copy how = {
+		.from = req->in.nodeid,
+		.from_off = in->off_in,
+		.to = in->nodeid_out,
+		.to_off = in->off_out,
+		.len_bytes = len_bytes,
+	};
+
+	if (in->flags != 0)
+		return -EINVAL;
+	return HANDLE(req, copy, &how, done_out);
+}
+
+static CFS_AWAITS void op_copy_file_range(struct cfs_fuse_req *req)
+{
+	const struct fuse_copy_file_range_in *in = ARGS(req, fuse_copy_file_range_in);
+	struct fuse_write_out out = { 0 };
+	uint64_t done = 0;
+	/* The answer has 32 bits. */
+	int rc = copy_range(req, CFS_MIN(in->len, (uint64_t)INT32_MAX & ~4095ull), &done);
+
+	out.size = (uint32_t)done;
+	cfs_fuse_reply(req, rc, &out, sizeof(out));
+}
+
+static CFS_AWAITS void op_copy_file_range_64(struct cfs_fuse_req *req)
+{
+	const struct fuse_copy_file_range_in *in = ARGS(req, fuse_copy_file_range_in);
+	struct fuse_copy_file_range_out out = { 0 };
+	int rc = copy_range(req, in->len, &out.bytes_copied);
+
+	cfs_fuse_reply(req, rc, &out, sizeof(out));
+}
+
 /* --- directories --- */
 
 /* Entries as the kernel wants them, until @buf is full. Bytes used. */
@@ -750,6 +789,8 @@ static const struct {
 	[FUSE_READDIRPLUS] = { op_readdirplus, READS },
 	[FUSE_RENAME2] = { op_rename2, CHANGES },
 	[FUSE_LSEEK] = { op_lseek, READS },
+	[FUSE_COPY_FILE_RANGE] = { op_copy_file_range, CHANGES },
+	[FUSE_COPY_FILE_RANGE_64] = { op_copy_file_range_64, CHANGES },
 	[FUSE_TMPFILE] = { op_tmpfile, CHANGES },
 	[FUSE_STATX] = { op_statx, READS },
 };

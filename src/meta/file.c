@@ -283,6 +283,7 @@ static int write_commit(struct write *w)
 	cfs_msg_set(reply, len, w->end - w->off);
 	cfs_msg_set(reply, size, set.attr.size);
 	cfs_msg_set(reply, cut, i->attr.cut);
+	cfs_msg_set(reply, seed, i->attr.seed);
 	cfs_msg_set(reply, mtime, set.attr.mtime);
 	cfs_shard_commit(m->shard, &it, deps, dep_count, w->rq);
 	return 0;
@@ -489,6 +490,7 @@ static CFS_AWAITS int serve_wrote(struct cfs_meta *m, struct cfs_shard_request *
 		cfs_meta_add_set(&it, msg->ino, &set);
 		cfs_msg_set(&rq->reply, size, i->attr.size);
 		cfs_msg_set(&rq->reply, cut, i->attr.cut);
+		cfs_msg_set(&rq->reply, seed, i->attr.seed);
 		cfs_msg_set(&rq->reply, mtime, set.attr.mtime);
 		cfs_shard_commit(m->shard, &it, deps, dep_count, rq);
 	}
@@ -660,6 +662,8 @@ CFS_AWAITS int cfs_file_serve(struct cfs_meta *m, struct cfs_shard_request *rq)
 		return serve_wrote(m, rq);
 	case CFS_OP_FALLOCATE:
 		return cfs_file_fallocate(m, rq);
+	case CFS_OP_COPY:
+		return cfs_file_copy(m, rq);
 	case CFS_OP_FSYNC:
 		return serve_fsync(m, rq);
 	default:

@@ -8,7 +8,7 @@
 
 #include "meta/meta_internal.h"
 
-/* Serves WRITE, WROTE, FALLOCATE, FSYNC. */
+/* Serves WRITE, WROTE, FALLOCATE, COPY, FSYNC. */
 CFS_AWAITS int cfs_file_serve(struct cfs_meta *m, struct cfs_shard_request *rq);
 
 /*

@@ -129,6 +129,9 @@ CFS_AWAITS int cfs_file_wait_for_space(struct cfs_meta *m, uint32_t *tries);
 /* file_alloc.c: serves FALLOCATE. */
 CFS_AWAITS int cfs_file_fallocate(struct cfs_meta *m, struct cfs_shard_request *rq);
 
+/* file_copy.c: serves COPY. */
+CFS_AWAITS int cfs_file_copy(struct cfs_meta *m, struct cfs_shard_request *rq);
+
 /* file_trim.c */
 
 /* Which shards hold chunks [first, end) of a file: a bit a shard. */

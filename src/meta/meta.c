@@ -427,6 +427,7 @@ static CFS_AWAITS int serve_here(struct cfs_meta *m, struct cfs_shard_request *r
 	case CFS_OP_WRITE:
 	case CFS_OP_WROTE:
 	case CFS_OP_FALLOCATE:
+	case CFS_OP_COPY:
 	case CFS_OP_FSYNC:
 		return cfs_file_serve(m, rq);
 	default:
@@ -811,7 +812,7 @@ const struct cfs_shard_part_ops cfs_meta_part_ops = {
 	.kind_first = CFS_ITEM_META_FIRST,
 	.kind_last = CFS_ITEM_META_LAST,
 	.op_first = CFS_OP_LOOKUP,
-	.op_last = CFS_OP_FSYNC,
+	.op_last = CFS_OP_COPY,
 	.op2_first = CFS_OP_TX_PREPARE,
 	.op2_last = CFS_OP_PARENT,
 	.create = meta_create,

@@ -70,6 +70,7 @@
 	F(parent, 41, u64) \
 	F(attr2, 42, bytes) /* of a second inode: the parent after a change */ \
 	F(chunk, 43, u64)   /* number of a chunk of a file */ \
+	F(cut2, 44, u64)    /* of the file in `ino2` */ \
 	F(iflags, 50, u32)  /* CFS_IFLAG_ bits */
 
 enum cfs_field {
@@ -127,12 +128,16 @@ enum cfs_field {
 	O(RELEASE, 32, CFS_H(ino), CFS_H(flags), 0, 1) \
 	O(WRITE, 33, CFS_H(ino) | CFS_H(off) | CFS_H(len), \
 	  CFS_H(flags) | CFS_H(data) | CFS_H(crcs) | CFS_H_BULK, \
-	  CFS_H(off) | CFS_H(len) | CFS_H(size) | CFS_H(cut) | CFS_H(mtime), 1) \
+	  CFS_H(off) | CFS_H(len) | CFS_H(size) | CFS_H(cut) | CFS_H(seed) | CFS_H(mtime), 1) \
 	O(WROTE, 34, CFS_H(ino) | CFS_H(off) | CFS_H(len), \
-	  CFS_H(flags) | CFS_H(blocks) | CFS_H(deps), CFS_H(size) | CFS_H(cut) | CFS_H(mtime), 1) \
+	  CFS_H(flags) | CFS_H(blocks) | CFS_H(deps), \
+	  CFS_H(size) | CFS_H(cut) | CFS_H(seed) | CFS_H(mtime), 1) \
 	O(FALLOCATE, 35, CFS_H(ino) | CFS_H(off) | CFS_H(len) | CFS_H(mode), CFS_H(flags), \
 	  CFS_H(attr), 1) \
 	O(FSYNC, 36, CFS_H(ino), CFS_H(flags), 0, 0) \
+	O(COPY, 40, \
+	  CFS_H(ino) | CFS_H(ino2) | CFS_H(off) | CFS_H(len) | CFS_H(seed) | CFS_H(cut2), \
+	  CFS_H(flags), CFS_H(attr) | CFS_H(len), 1) /* ino2, seed, cut2: of the file it is of */ \
 	/* chunks: by the shard that holds them */ \
 	O(CHUNK_READ, 48, CFS_H(ino) | CFS_H(chunk) | CFS_H(off) | CFS_H(len) | CFS_H(cut), \
 	  CFS_H_BULK | CFS_H(flags), CFS_H(data) | CFS_H(len) | CFS_H(crcs) | CFS_H(cut), 0) \
@@ -143,6 +148,10 @@ enum cfs_field {
 	  CFS_H(blocks) | CFS_H(cut), 1) \
 	O(CHUNK_TRIM, 51, CFS_H(ino) | CFS_H(size) | CFS_H(cut), CFS_H(deps), CFS_H(blocks), 1) \
 	O(CHUNK_DROP, 52, CFS_H(ino), CFS_H(deps), 0, 1) \
+	O(CHUNK_CLONE, 54, \
+	  CFS_H(ino) | CFS_H(ino2) | CFS_H(chunk) | CFS_H(off) | CFS_H(len) | CFS_H(cut) | \
+		  CFS_H(cut2), \
+	  CFS_H(deps), CFS_H(blocks) | CFS_H(cut), 1) \
 	O(CHUNK_SEEK, 53, \
 	  CFS_H(ino) | CFS_H(off) | CFS_H(len) | CFS_H(whence) | CFS_H(cut) | CFS_H(seed), 0, \
 	  CFS_H(off) | CFS_H(cut), 0) \
@@ -183,8 +192,8 @@ enum cfs_op {
 #define CFS_F_EXCHANGE 0x10u /* RENAME */
 #define CFS_F_PLUS 0x20u     /* READDIR: with attributes */
 #define CFS_F_KILLPRIV \
-	0x40u /* WRITE, WROTE, OPEN, FALLOCATE: drop set-uid and set-gid; SETXATTR of an access \
-		 ACL: set-gid */
+	0x40u /* WRITE, WROTE, OPEN, FALLOCATE, COPY: drop set-uid and set-gid; SETXATTR of an \
+		 access ACL: set-gid */
 #define CFS_F_XATTR_CREATE 0x80u
 #define CFS_F_XATTR_REPLACE 0x100u
 #define CFS_F_DATASYNC 0x200u /* FSYNC */

@@ -90,6 +90,21 @@ struct cfs_chunk_write {
 	void *private;
 };
 
+/*
+ * A part of a chunk of one file becomes that of another file's chunk of the same number in the same
+ * shard, in three steps like a write: whole blocks are shared, what is left at the ends is copied,
+ * holes become holes. One record holds it.
+ */
+struct cfs_chunk_clone {
+	uint64_t ino, cut;   /* of the file that changes */
+	uint64_t ino2, cut2; /* of the other */
+	uint64_t chunk;
+	uint32_t off_bytes, len_bytes;
+	uint32_t extra_bytes; /* room in the record for items of the caller's */
+	int64_t blocks;       /* out, of items() */
+	void *private;
+};
+
 /* What the part that holds chunks lets another part put in its records. */
 struct cfs_chunk_ops {
 	/* 0; -EINVAL; -CFS_EBAD_CHECKSUM: nothing was stored; -CFS_EOLD_CUT; -ENOSPC; -EIO;
@@ -98,6 +113,12 @@ struct cfs_chunk_ops {
 	int (*items)(void *part, struct cfs_chunk_write *w,
 		     struct cfs_items *it); /* -CFS_EOLD_CUT */
 	void (*end)(void *part, struct cfs_chunk_write *w);
+	/* 0; -EINVAL; -CFS_EOLD_CUT: of one of the files; -EXDEV: the blocks have too many owners,
+	 * copy them; -ENOSPC; -EIO; -ENOMEM; -ETIMEDOUT; -ECANCELED. items() says -EAGAIN when the
+	 * other file has changed since, -CFS_EOLD_CUT, -EXDEV. */
+	CFS_AWAITS int (*clone_begin)(void *part, struct cfs_chunk_clone *c);
+	int (*clone_items)(void *part, struct cfs_chunk_clone *c, struct cfs_items *it);
+	void (*clone_end)(void *part, struct cfs_chunk_clone *c);
 	/* Adds what trims or drops all of a file that is in this shard (CFS_CHUNK_ITEM_BYTES of
 	 * room); drop adds nothing where nothing is. trim: by how much st_blocks changes. Never
 	 * suspend. */

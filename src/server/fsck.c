@@ -61,7 +61,7 @@ struct data_job {
 	uint64_t ino, chunk;
 	cfs_addr_t addr;
 	uint32_t block, blocks;
-	uint32_t store;
+	uint32_t store, shard;
 	const uint32_t *crcs;
 };
 
@@ -243,6 +243,7 @@ static void collect_extent(void *ctx, const struct cfs_data_fact *fact)
 						     .block = fact->block,
 						     .blocks = fact->blocks,
 						     .store = node_store_of(f->node, fact->shard),
+						     .shard = fact->shard,
 						     .crcs = fact->crcs };
 	f->data_total += fact->blocks;
 }
@@ -447,22 +448,39 @@ static CFS_AWAITS void check_extent(struct fsck *f, const struct data_job *j)
 	}
 }
 
+/*
+ * Two extents name the same blocks. Clones do, within a shard and with the same checksums; @p
+ * begins no later than @j.
+ */
+static void check_overlap(struct fsck *f, const struct data_job *p, const struct data_job *j)
+{
+	uint64_t at = j->addr - p->addr, n = CFS_MIN(p->blocks - at, (uint64_t)j->blocks);
+
+	if (p->shard == j->shard && memcmp(p->crcs + at, j->crcs, n * sizeof(*j->crcs)) == 0)
+		return;
+	finding(f, "blocks of inodes %llu and %llu overlap at segment %u block %u",
+		(unsigned long long)p->ino, (unsigned long long)j->ino, cfs_addr_segment(j->addr),
+		cfs_addr_block(j->addr));
+}
+
 static CFS_AWAITS void check_data(struct fsck *f)
 {
+	const struct data_job *p = NULL; /* of those before, the one that ends last */
 	uint64_t done = 0;
 
+	if (f->job_count)
+		qsort(f->jobs, f->job_count, sizeof(*f->jobs), job_order);
 	for (uint64_t i = 0; i < f->job_count; i++) {
-		const struct data_job *j = &f->jobs[i], *p = i ? &f->jobs[i - 1] : NULL;
+		const struct data_job *j = &f->jobs[i];
+		bool is_again = p && p->store == j->store && p->addr + p->blocks > j->addr;
 
-		if (i == 0) {
-			qsort(f->jobs, f->job_count, sizeof(*f->jobs), job_order);
-			p = NULL;
-		}
-		if (p && p->store == j->store && p->addr + p->blocks > j->addr)
-			finding(f, "blocks of inodes %llu and %llu overlap at segment %u block %u",
-				(unsigned long long)p->ino, (unsigned long long)j->ino,
-				cfs_addr_segment(j->addr), cfs_addr_block(j->addr));
-		if (!f->opts->is_data_skipped)
+		if (is_again)
+			check_overlap(f, p, j);
+		/* Blocks with several owners are read once. */
+		is_again = is_again && p->addr + p->blocks >= j->addr + j->blocks;
+		if (!is_again)
+			p = j;
+		if (!f->opts->is_data_skipped && !is_again)
 			check_extent(f, j);
 		done += j->blocks;
 		if (i % 64 == 0)

@@ -141,6 +141,14 @@ static CFS_AWAITS int checkpoint_shard(void *ctx, uint32_t shard)
 	return c->shards[shard] ? cfs_shard_checkpoint(c->shards[shard]) : -EINVAL;
 }
 
+static bool owns_extent(void *ctx, const struct cfs_extent_owner *owner, cfs_addr_t addr,
+			uint32_t blocks)
+{
+	const struct node_core *c = ctx;
+
+	return cfs_data_owns(c->shards[owner->shard], owner, addr, blocks);
+}
+
 static CFS_AWAITS int relocate_extent(void *ctx, const struct cfs_extent_owner *owner,
 				      cfs_addr_t addr, uint32_t blocks)
 {
@@ -158,6 +166,7 @@ static CFS_AWAITS int core_start_stores(void *arg)
 
 	for (uint32_t t = 0; t < c->store_count; t++) {
 		cfs_store_callbacks(c->stores[t], checkpoint_shard, relocate_extent, c);
+		cfs_store_owns_callback(c->stores[t], owns_extent);
 		rc = cfs_store_start(c->stores[t]);
 		if (rc < 0)
 			return rc;

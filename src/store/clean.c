@@ -116,11 +116,14 @@ static CFS_AWAITS int clean(struct cfs_store *s, struct cfs_segment *seg)
 	struct mover m = { .s = s, .seg = seg, .end = seg->owner_count };
 	uint32_t before = seg->live;
 	struct cfs_group movers;
+	/* One after the other where owners share blocks, so that each finds what was moved. */
+	uint32_t count = seg->shares ? 1 : OWNERS_AT_ONCE;
 	int rc;
 
 	s->victim = seg->zone;
+	cfs_space_moved_reset(s);
 	cfs_group_init(&movers);
-	for (uint32_t i = 0; i < OWNERS_AT_ONCE; i++) {
+	for (uint32_t i = 0; i < count; i++) {
 		if (cfs_group_start(&movers, move_owners, &m) < 0 && i == 0)
 			m.rc = -ENOMEM;
 	}
@@ -129,6 +132,7 @@ static CFS_AWAITS int clean(struct cfs_store *s, struct cfs_segment *seg)
 	if (rc == 0 && s->checkpoint_fn && seg->stream == CFS_STREAM_CHECKPOINT)
 		rc = move_checkpoints(s, seg->zone);
 	s->victim = CFS_NO_ZONE;
+	cfs_space_moved_reset(s);
 	s->stats.relocated_bytes += (uint64_t)(before - CFS_MIN(before, seg->live)) *
 				    CFS_STORE_BLOCK;
 	if (seg->live == 0)

@@ -11,6 +11,9 @@
  */
 #include "store/store_internal.h"
 
+#define OWNERS_PER_BLOCK_MAX 8u /* past that nothing of the segment gets another owner */
+#define SHARES_MAX 32768u       /* owners of a block */
+
 static const uint8_t segment_moves[CFS_SEGMENT_STATE_COUNT] = {
 	[CFS_SEGMENT_FREE] = CFS_BIT(CFS_SEGMENT_OPEN) | CFS_BIT(CFS_SEGMENT_SEALED),
 	[CFS_SEGMENT_OPEN] = CFS_BIT(CFS_SEGMENT_SEALED),
@@ -67,6 +70,7 @@ void cfs_space_fini(struct cfs_store *s)
 	free(sp->bits);
 	free(sp->free);
 	free(sp->due);
+	cfs_space_moved_reset(s);
 	memset(sp, 0, sizeof(*sp));
 }
 
@@ -228,7 +232,7 @@ uint32_t cfs_store_alloc(struct cfs_store *s, enum cfs_stream stream, uint32_t b
 
 static void in_flight_drop(struct cfs_store *s, struct cfs_segment *seg, uint32_t blocks)
 {
-	/* Replay, and a second owner, add what was not allocated. */
+	/* Replay adds what was not allocated. */
 	uint32_t n = CFS_MIN(blocks, seg->in_flight);
 
 	seg->in_flight -= n;
@@ -279,22 +283,29 @@ static bool shares_begin(const struct cfs_store *s, struct cfs_segment *seg)
 	return true;
 }
 
-static void live_add(struct cfs_store *s, struct cfs_segment *seg, uint32_t first, uint32_t blocks)
+/* Returns how many of them had no owner before. */
+static uint32_t live_add(struct cfs_store *s, struct cfs_segment *seg, uint32_t first,
+			 uint32_t blocks)
 {
+	uint32_t new = 0;
+
 	for (uint32_t b = first; b < first + blocks; b++) {
 		if (bit_get(seg, b)) {
 			if (!seg->shares)
 				cfs_assert(shares_begin(s, seg));
-			cfs_assert(seg->shares[b] < UINT16_MAX);
-			seg->shares[b]++;
+			/* More than are ever made come of a corrupt log: then it stays for good. */
+			if (seg->shares[b] < UINT16_MAX)
+				seg->shares[b]++;
 			continue;
 		}
 		seg->bits[b / 64] |= CFS_BIT(b % 64);
 		if (seg->shares)
 			seg->shares[b] = 1;
-		seg->live++;
-		s->space.live++;
+		new ++;
 	}
+	seg->live += new;
+	s->space.live += new;
+	return new;
 }
 
 static void live_drop(struct cfs_store *s, struct cfs_segment *seg, uint32_t first, uint32_t blocks)
@@ -302,7 +313,7 @@ static void live_drop(struct cfs_store *s, struct cfs_segment *seg, uint32_t fir
 	for (uint32_t b = first; b < first + blocks; b++) {
 		if (!bit_get(seg, b))
 			continue; /* a corrupt record dropped it twice; fsck says so */
-		if (seg->shares && --seg->shares[b] > 0)
+		if (seg->shares && (seg->shares[b] == UINT16_MAX || --seg->shares[b] > 0))
 			continue;
 		seg->bits[b / 64] &= ~CFS_BIT(b % 64);
 		seg->live--;
@@ -310,8 +321,8 @@ static void live_drop(struct cfs_store *s, struct cfs_segment *seg, uint32_t fir
 	}
 }
 
-/* Forgets owners none of whose blocks is live. */
-static void owners_compact(struct cfs_segment *seg)
+/* Forgets owners none of whose blocks is live, or, where blocks are shared, that have none. */
+static void owners_compact(struct cfs_store *s, struct cfs_segment *seg)
 {
 	uint32_t kept = 0;
 
@@ -321,6 +332,9 @@ static void owners_compact(struct cfs_segment *seg)
 
 		for (uint32_t b = 0; b < e->blocks && !is_live; b++)
 			is_live = bit_get(seg, e->block + b);
+		if (is_live && seg->shares && s->owns_fn)
+			is_live = s->owns_fn(s->callback_ctx, &e->owner,
+					     (cfs_addr_t)seg->zone << 32 | e->block, e->blocks);
 		if (is_live)
 			seg->owners[kept++] = *e;
 	}
@@ -328,11 +342,11 @@ static void owners_compact(struct cfs_segment *seg)
 	seg->owner_compact_at = CFS_MAX(2 * kept, 64u);
 }
 
-static void owner_add(struct cfs_segment *seg, uint32_t block, uint32_t blocks,
+static void owner_add(struct cfs_store *s, struct cfs_segment *seg, uint32_t block, uint32_t blocks,
 		      const struct cfs_extent_owner *owner)
 {
 	if (seg->owner_count >= CFS_MAX(seg->owner_compact_at, 64u))
-		owners_compact(seg);
+		owners_compact(s, seg);
 	if (seg->owner_count == seg->owner_cap) {
 		uint32_t cap = seg->owner_cap ? seg->owner_cap * 2 : 16;
 		void *p = realloc(seg->owners, cap * sizeof(*seg->owners));
@@ -352,8 +366,8 @@ void cfs_space_live_add(struct cfs_store *s, cfs_addr_t addr, uint32_t blocks)
 {
 	struct cfs_segment *seg = segment_of(s, addr, blocks);
 
-	in_flight_drop(s, seg, blocks);
-	live_add(s, seg, cfs_addr_block(addr), blocks);
+	/* A second owner's blocks are not among those that are on their way. */
+	in_flight_drop(s, seg, live_add(s, seg, cfs_addr_block(addr), blocks));
 	seg->is_touched = true;
 	segment_update(s, seg);
 }
@@ -362,7 +376,7 @@ void cfs_store_extent_add(struct cfs_store *s, cfs_addr_t addr, uint32_t blocks,
 			  const struct cfs_extent_owner *owner)
 {
 	cfs_space_live_add(s, addr, blocks);
-	owner_add(segment_of(s, addr, blocks), cfs_addr_block(addr), blocks, owner);
+	owner_add(s, segment_of(s, addr, blocks), cfs_addr_block(addr), blocks, owner);
 }
 
 void cfs_store_extent_drop(struct cfs_store *s, cfs_addr_t addr, uint32_t blocks)
@@ -378,6 +392,73 @@ void cfs_store_extent_drop(struct cfs_store *s, cfs_addr_t addr, uint32_t blocks
 	segment_update(s, seg);
 	if (s->is_ready)
 		cfs_reserve_pump(s);
+}
+
+/* ---- several owners ---- */
+
+bool cfs_store_is_shareable(struct cfs_store *s, cfs_addr_t addr, uint32_t blocks)
+{
+	struct cfs_segment *seg = segment_of(s, addr, blocks);
+	uint32_t first = cfs_addr_block(addr), max = OWNERS_PER_BLOCK_MAX * s->info.zone_blocks;
+
+	if (seg->owner_count >= max && seg->owner_count > seg->owner_compact_at / 2 * 5 / 4)
+		owners_compact(s, seg);
+	if (seg->owner_count >= max)
+		return false;
+	for (uint32_t b = first; b < first + blocks; b++)
+		if (!bit_get(seg, b) || (seg->shares && seg->shares[b] >= SHARES_MAX))
+			return false;
+	return true;
+}
+
+void cfs_space_moved_reset(struct cfs_store *s)
+{
+	free(s->moved);
+	s->moved = NULL;
+}
+
+void cfs_store_moved(struct cfs_store *s, cfs_addr_t from, cfs_addr_t to, uint32_t blocks)
+{
+	const struct cfs_segment *seg = segment_of(s, from, blocks);
+	const struct cfs_segment *new = segment_of(s, to, blocks);
+
+	if (seg->zone != s->victim || !seg->shares)
+		return;
+	if (!s->moved)
+		s->moved = calloc(s->info.zone_blocks, sizeof(*s->moved));
+	for (uint32_t b = 0; s->moved && b < blocks; b++)
+		s->moved[cfs_addr_block(from) + b] = (struct cfs_moved_block){ .to = to + b,
+									       .seq = new->seq };
+}
+
+/* Where a block of the victim is too; CFS_ADDR_NONE: nowhere, or there no more. */
+static cfs_addr_t moved_to(struct cfs_store *s, cfs_addr_t from)
+{
+	const struct cfs_moved_block *m = &s->moved[cfs_addr_block(from)];
+	const struct cfs_segment *seg;
+
+	if (m->to == CFS_ADDR_NONE)
+		return CFS_ADDR_NONE;
+	seg = segment_of(s, m->to, 1);
+	/* A block is allocated once between two resets of its segment, which change seq. */
+	if (seg->seq != m->seq || !bit_get(seg, cfs_addr_block(m->to)))
+		return CFS_ADDR_NONE;
+	return m->to;
+}
+
+uint32_t cfs_store_moved_find(struct cfs_store *s, cfs_addr_t from, uint32_t blocks,
+			      cfs_addr_t *to_out)
+{
+	uint32_t n = 1;
+
+	*to_out = CFS_ADDR_NONE;
+	if (!s->moved || cfs_addr_segment(from) != s->victim)
+		return blocks;
+	*to_out = moved_to(s, from);
+	while (n < blocks &&
+	       moved_to(s, from + n) == (*to_out == CFS_ADDR_NONE ? CFS_ADDR_NONE : *to_out + n))
+		n++;
+	return n;
 }
 
 /* ---- after recovery ---- */

@@ -99,6 +99,11 @@ void cfs_store_callbacks(struct cfs_store *s, cfs_store_checkpoint_fn checkpoint
 	s->callback_ctx = ctx;
 }
 
+void cfs_store_owns_callback(struct cfs_store *s, cfs_store_owns_fn owns)
+{
+	s->owns_fn = owns;
+}
+
 int cfs_store_start(struct cfs_store *s)
 {
 	int rc;

@@ -230,6 +230,19 @@ struct cfs_extent_owner {
 void cfs_store_extent_add(struct cfs_store *s, cfs_addr_t addr, uint32_t blocks,
 			  const struct cfs_extent_owner *owner);
 void cfs_store_extent_drop(struct cfs_store *s, cfs_addr_t addr, uint32_t blocks);
+/* May live blocks get one more owner? No: one of them has very many, or the list of owners of their
+ * segment would grow past all bounds. */
+bool cfs_store_is_shareable(struct cfs_store *s, cfs_addr_t addr, uint32_t blocks);
+/*
+ * For cfs_store_relocate_fn: blocks that have several owners are copied for the first of them, who
+ * says where with cfs_store_moved() in the step that places its record; the others find it, and
+ * their records name it too. moved_find: the length of the run from @from on, of at most @blocks,
+ * that was moved to *@to_out and on; or, with CFS_ADDR_NONE there, that is to be copied. Good until
+ * the caller suspends.
+ */
+void cfs_store_moved(struct cfs_store *s, cfs_addr_t from, cfs_addr_t to, uint32_t blocks);
+uint32_t cfs_store_moved_find(struct cfs_store *s, cfs_addr_t from, uint32_t blocks,
+			      cfs_addr_t *to_out);
 
 /* --- sync and stable --- */
 
@@ -263,6 +276,11 @@ typedef CFS_AWAITS int (*cfs_store_relocate_fn)(void *ctx, const struct cfs_exte
 						cfs_addr_t addr, uint32_t blocks);
 void cfs_store_callbacks(struct cfs_store *s, cfs_store_checkpoint_fn checkpoint,
 			 cfs_store_relocate_fn relocate, void *ctx);
+/* Does @owner still have some of these blocks? Asked about segments with blocks of several owners,
+ * to forget those that have gone; never suspends. The same @ctx. Without it the list only grows. */
+typedef bool (*cfs_store_owns_fn)(void *ctx, const struct cfs_extent_owner *owner, cfs_addr_t addr,
+				  uint32_t blocks);
+void cfs_store_owns_callback(struct cfs_store *s, cfs_store_owns_fn owns);
 /* Starts write-out, checkpointer and cleaner; after load and callbacks. */
 int cfs_store_start(struct cfs_store *s);
 

@@ -46,6 +46,12 @@ struct cfs_owner_entry {
 	uint32_t block, blocks;
 };
 
+/* Where the cleaner put a block that has several owners: the next one's goes there too. */
+struct cfs_moved_block {
+	cfs_addr_t to;
+	uint64_t seq; /* of the segment there */
+};
+
 struct cfs_segment {
 	uint8_t state; /* moved by cfs_segment_move() only */
 	uint8_t stream;
@@ -97,6 +103,8 @@ uint32_t cfs_space_open_zone(struct cfs_store *s, enum cfs_stream stream);
 void cfs_space_release_zone(struct cfs_store *s, uint32_t zone); /* to FREE, content void */
 /* Frees what is dead for good. True when anything was. */
 bool cfs_space_reap(struct cfs_store *s);
+/* Forgets what cfs_store_moved() said: before and after the cleaning of a segment. */
+void cfs_space_moved_reset(struct cfs_store *s);
 /* Zones that reservations of @extra more blocks in @stream may need. */
 uint32_t cfs_space_zones_needed(const struct cfs_store *s, enum cfs_stream stream, uint32_t extra);
 /* After load: what is free, dead, sealed. @bitmap: of the newest journal segment. */
@@ -219,7 +227,9 @@ struct cfs_store {
 	struct cfs_lock ckpt_lock;
 	uint8_t *ckpt_buf;
 	bool is_cleaner_stuck, is_checkpointer_stuck;
-	uint32_t victim; /* zone being cleaned */
+	uint32_t victim;               /* zone being cleaned */
+	cfs_store_owns_fn owns_fn;     /* NULL: nobody knows */
+	struct cfs_moved_block *moved; /* [zone_blocks] of the victim, once there is one; NULL */
 	uint32_t futile; /* segments cleaned since somebody who waited for zones got them */
 
 	struct cfs_store_stats stats;

@@ -37,6 +37,7 @@ struct posix_case {
 	X(open) \
 	X(rw) \
 	X(size) \
+	X(clone) \
 	X(dir) \
 	X(rename) \
 	X(link) \

@@ -191,6 +191,7 @@ static int serve_write(struct cfs_net_call *call, struct cfs_msg *reply)
 	srv.size = CFS_MAX(srv.size, at + req->len);
 	cfs_msg_set(reply, off, at);
 	cfs_msg_set(reply, size, srv.size);
+	cfs_msg_set(reply, seed, FILE_INO);
 	return 0;
 }
 
@@ -230,6 +231,7 @@ static int serve_change(struct cfs_net_call *call, struct cfs_msg *reply, uint8_
 		assert_int_equal(req->blocks, 8 * (req->deps.len / 24));
 		cfs_msg_set(reply, size, srv.size);
 		cfs_msg_set(reply, cut, srv.cut);
+		cfs_msg_set(reply, seed, FILE_INO);
 		return 0;
 	case CFS_OP_MKDIR:
 		cfs_msg_set(reply, ino, 99);

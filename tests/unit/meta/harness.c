@@ -418,6 +418,14 @@ static CFS_AWAITS int relocate_cb(void *ctx, const struct cfs_extent_owner *owne
 	return cfs_data_relocate(h->shards[owner->shard], owner, addr, blocks);
 }
 
+static bool owns_cb(void *ctx, const struct cfs_extent_owner *owner, cfs_addr_t addr,
+		    uint32_t blocks)
+{
+	const struct harness *h = ctx;
+
+	return cfs_data_owns(h->shards[owner->shard], owner, addr, blocks);
+}
+
 static void env_init(struct harness *h)
 {
 	h->env = (struct cfs_shard_env){ .ctx = h,
@@ -471,6 +479,7 @@ static CFS_AWAITS void start_in_domain(struct harness *h)
 		rc = cfs_store_recover_load(h->stores[s], &ops, h->epoch);
 		cfs_assert(rc == 0);
 		cfs_store_callbacks(h->stores[s], checkpoint_cb, relocate_cb, h);
+		cfs_store_owns_callback(h->stores[s], owns_cb);
 		rc = cfs_store_start(h->stores[s]);
 		cfs_assert(rc == 0);
 	}
@@ -503,7 +512,7 @@ CFS_AWAITS void harness_start(struct harness *h)
 
 CFS_AWAITS void harness_init(struct harness *h, const struct harness_opts *o)
 {
-	struct cfs_sim_disk_opts d = { .size_bytes = DISK_BYTES,
+	struct cfs_sim_disk_opts d = { .size_bytes = o->disk_bytes ? o->disk_bytes : DISK_BYTES,
 				       .latency_min_ns = 10000,
 				       .latency_max_ns = 200000 };
 	uint8_t uuid[16] = { 1 }, key[16] = "0123456789abcde";

@@ -24,6 +24,7 @@ struct harness_opts {
 		dup_ppm;        /* a reply is lost, so the request comes again; one comes twice */
 	uint32_t sync_ppm;      /* a random store is flushed at a message */
 	uint64_t cookie_modulo; /* cookies collide */
+	uint64_t disk_bytes;    /* 0: 256 MiB */
 };
 
 struct harness_delivery;
