@@ -69,10 +69,10 @@ ops() {
 in_shape() {
 	local seed=$CFS_SEED
 	# One file, up to four chunks; small files, within a chunk; sets with links; mostly O_DIRECT.
-	fsx_in "$mnt/one" --procs 2 --seed "$seed" --ops "$(ops 20)"
-	[ -n "$why" ] || fsx_in "$mnt/small" --procs 2 --seed $((seed + 10)) --ops "$(ops 40)" --len 200000 --files 3
-	[ -n "$why" ] || fsx_in "$mnt/set" --procs 2 --seed $((seed + 20)) --ops "$(ops 25)" --files 8 --len 2500000
-	[ -n "$why" ] || fsx_in "$mnt/direct" --procs 2 --seed $((seed + 30)) --ops "$(ops 15)" --files 2 --direct 60
+	fsx_in "$mnt/one" --procs 2 --seed "$seed" --ops "$(ops 15)"
+	[ -n "$why" ] || fsx_in "$mnt/small" --procs 2 --seed $((seed + 10)) --ops "$(ops 60)" --len 200000 --files 3
+	[ -n "$why" ] || fsx_in "$mnt/set" --procs 2 --seed $((seed + 20)) --ops "$(ops 15)" --files 8 --len 2500000
+	[ -n "$why" ] || fsx_in "$mnt/direct" --procs 2 --seed $((seed + 30)) --ops "$(ops 10)" --files 2 --direct 60
 	add_counts
 }
 
