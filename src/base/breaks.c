@@ -9,7 +9,7 @@ uint32_t cfs_break_now = CFS_BREAK_NONE;
 
 static const char *const names[CFS_BREAK_COUNT] = { [CFS_BREAK_NONE] = "NONE",
 #define X(name, what) [CFS_BREAK_##name] = #name,
-						    CFS_BREAK_TABLE(X)
+						    CFS_BREAK_TX_TABLE(X) CFS_BREAK_POSIX_TABLE(X)
 #undef X
 };
 
@@ -28,6 +28,12 @@ __attribute__((constructor)) static void set_from_environment(void)
 {
 	const char *name = getenv("CFS_BREAK");
 
+	if (name && strcmp(name, "?") == 0) {
+#define X(name, what) puts(#name);
+		CFS_BREAK_POSIX_TABLE(X)
+#undef X
+		exit(0);
+	}
 	if (name && !cfs_break_set(name)) {
 		fprintf(stderr, "there is no break %s\n", name);
 		exit(2);

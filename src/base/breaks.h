@@ -10,8 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define CFS_BREAK_TABLE(X) \
-	/* Transactions. */ \
+/* Of the transactions: the simulator's. */
+#define CFS_BREAK_TX_TABLE(X) \
 	X(NO_DIR_LOCK, "a coordinator locks its directory against nobody") \
 	X(NO_ORDERED_RETRY, "busy: all at once again") \
 	X(SAME_NUMBER, "the ordered retry keeps the number of the first try") \
@@ -25,7 +25,10 @@
 	  "a decision is forgotten when the participants know, before it is stable") \
 	X(NO_ENDED, "a number that ended may be prepared again") \
 	X(WAIT_UNORDERED, "the ordered retry takes its own directory first") \
-	X(NO_JOIN, "a repeated request does not wait for the first") \
+	X(NO_JOIN, "a repeated request does not wait for the first")
+
+/* Of what a file system does: the POSIX suite's (tests/sys/posix/breaks). */
+#define CFS_BREAK_POSIX_TABLE(X) \
 	/* Names and links. */ \
 	X(EXCL_IGNORED, "O_EXCL is ignored") \
 	X(NOREPLACE_IGNORED, "RENAME_NOREPLACE is ignored") \
@@ -117,7 +120,7 @@
 enum cfs_break {
 	CFS_BREAK_NONE,
 #define X(name, what) CFS_BREAK_##name,
-	CFS_BREAK_TABLE(X)
+	CFS_BREAK_TX_TABLE(X) CFS_BREAK_POSIX_TABLE(X)
 #undef X
 		CFS_BREAK_COUNT
 };
@@ -126,7 +129,7 @@ enum cfs_break {
 extern uint32_t cfs_break_now; /* the one that is out */
 #define CFS_BREAK(name) (cfs_break_now == CFS_BREAK_##name)
 /* By name; false: there is none of that name. The variable CFS_BREAK of the environment does the
- * same when a program starts. */
+ * same when a program starts; "?" lists the POSIX suite's. */
 bool cfs_break_set(const char *name);
 #else
 #define CFS_BREAK(name) false

@@ -53,8 +53,16 @@ whole() {
 	grep -q '^ok' "$CFS_SCRATCH/out" || fail "no case ran"
 }
 
+# Every rule that can be taken out is in the list.
+listed() {
+	for name in $(CFS_BREAK='?' "$CFS_BIN"); do
+		grep -q "^$name " "$sys/posix/breaks" || fail "posix/breaks does not have $name"
+	done
+}
+
 [ -x "$CFS_BIN" ] || { echo "not ok cfs-breaks was not built"; exit 1; }
 CFS_CASE=$pick
+case_run listed listed
 case_run none fs_with inproc-1 1G whole '^[^t]\|^t[^w]'
 case_run none-two fs_with tcp-1 1G whole '^two_' second
 while read -r name cases; do

@@ -101,7 +101,7 @@ static int compare(const void *a, const void *b)
 
 static void inodes(void)
 {
-	unsigned count = posix_count(2000, 10000);
+	unsigned count = posix_count(1000, 10000);
 	ino_t *ino = calloc(count, sizeof(*ino));
 	char name[32];
 
@@ -170,7 +170,7 @@ static void other_calls(void)
 static void ten_thousand(void)
 {
 	char name[64], text[64];
-	unsigned count = posix_count(3000, 10000);
+	unsigned count = posix_count(1000, 10000);
 
 	OK(mkdir("d", 0755));
 	for (unsigned i = 0; i < count; i++) {

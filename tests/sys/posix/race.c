@@ -371,7 +371,7 @@ static void own_files(void *arg, unsigned i)
 
 static void one_directory(void)
 {
-	struct shared *s = share(posix_count(1000, 2500));
+	struct shared *s = share(posix_count(400, 2500));
 	unsigned left = 0;
 	DIR *d;
 

@@ -98,7 +98,7 @@ static void kinds(void)
 
 static void thousands(void)
 {
-	unsigned count = posix_count(3000, 50000);
+	unsigned count = posix_count(1500, 50000);
 	struct seen s = { .count = calloc(1, count) };
 	DIR *d;
 
@@ -182,7 +182,7 @@ static void rewound(void)
 /* As rm -r does it. */
 static void removing(void)
 {
-	unsigned count = posix_count(3000, 20000), gone = 0;
+	unsigned count = posix_count(1200, 20000), gone = 0;
 	struct dirent *e;
 	DIR *d;
 
