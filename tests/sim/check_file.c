@@ -69,7 +69,9 @@ static void chunk_fill(struct chunk *c, const struct m_write *w)
 {
 	uint64_t from = CFS_MAX(w->off, c->begin), to = CFS_MIN(w->off + w->len, c->end);
 
-	if (from < to)
+	if (from < to && w->bytes)
+		memcpy(c->bytes + (from - c->begin), w->bytes + (from - w->off), to - from);
+	else if (from < to)
 		pattern_fill(w->pattern, from, c->bytes + (from - c->begin), to - from);
 }
 

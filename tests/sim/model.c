@@ -34,6 +34,8 @@ static void inode_free(struct m_inode *i)
 	free(i->data);
 	free(i->dentries);
 	free(i->base_data);
+	for (uint32_t k = 0; k < i->write_count; k++)
+		free(i->writes[k].bytes);
 	free(i->writes);
 	free(i);
 }
@@ -208,6 +210,13 @@ void model_write(struct m_inode *i, uint64_t off, uint64_t len, uint64_t pattern
 	i->attr.size = CFS_MAX(i->attr.size, off + len);
 }
 
+void model_copy(struct m_inode *i, uint64_t off, uint64_t len, const uint8_t *bytes)
+{
+	data_reach(i, off + len);
+	memcpy(i->data + off, bytes, len);
+	i->attr.size = CFS_MAX(i->attr.size, off + len);
+}
+
 void model_zero(struct m_inode *i, uint64_t off, uint64_t len)
 {
 	uint64_t end = CFS_MIN(off + len, i->data_bytes);
@@ -317,7 +326,7 @@ static void op_undo(struct sim_model *m, uint32_t op)
 	}
 	for (struct m_inode *i = m->inodes; i; i = i->next) {
 		while (i->write_count > 0 && i->writes[i->write_count - 1].op == op)
-			i->write_count--;
+			free(i->writes[--i->write_count].bytes);
 	}
 }
 

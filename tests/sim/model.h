@@ -70,6 +70,7 @@ struct m_write {
 	enum m_write_kind kind;
 	uint32_t op;
 	uint64_t off, len, pattern; /* M_WRITE, M_ZERO */
+	uint8_t *bytes;             /* M_WRITE: what instead of the pattern, owned; or NULL */
 	uint64_t size_before;
 	struct m_attr before, after;
 };
@@ -162,6 +163,7 @@ bool model_is_below(const struct m_inode *dir, const struct m_inode *top); /* or
 
 void pattern_fill(uint64_t pattern, uint64_t off, uint8_t *out, uint64_t len);
 void model_write(struct m_inode *i, uint64_t off, uint64_t len, uint64_t pattern);
+void model_copy(struct m_inode *i, uint64_t off, uint64_t len, const uint8_t *bytes);
 void model_zero(struct m_inode *i, uint64_t off, uint64_t len);
 void model_resize(struct m_inode *i, uint64_t size);
 /* What a read of at most @len gives; returns its length. */

@@ -173,7 +173,7 @@ static const struct deed deeds[] = {
 	{ do_truncate, { 5, 0, 12 } }, { do_fallocate, { 3, 0, 8 } }, { do_fsync, { 4, 2, 4 } },
 	{ do_open, { 3, 1, 2 } },      { do_release, { 2, 1, 2 } },   { do_setattr, { 4, 6, 1 } },
 	{ do_getattr, { 4, 4, 2 } },   { do_setxattr, { 4, 1, 1 } },  { do_getxattr, { 2, 0, 0 } },
-	{ do_readlink, { 1, 0, 0 } },
+	{ do_readlink, { 1, 0, 0 } },  { do_copy, { 5, 0, 10 } },
 };
 
 static CFS_AWAITS void step(struct sim_worker *w)

@@ -211,6 +211,80 @@ void do_fallocate(struct sim_worker *w)
 	i->has_times = false;
 }
 
+/* Where from and where to: often the same offset, and often all of it. */
+static bool copy_range(struct sim_worker *w, const struct m_inode *from,
+		       struct cfs_client_copy *how)
+{
+	uint64_t size = CFS_MIN(from->attr.size, (uint64_t)MODEL_DATA_MAX);
+
+	if (size == 0)
+		return false;
+	if (!one_in(w, 3))
+		how->from_off = sim_rand(&w->rand) % size;
+	how->len_bytes = size - how->from_off;
+	if (!one_in(w, 3))
+		how->len_bytes = 1 + sim_rand(&w->rand) % how->len_bytes;
+	how->to_off = how->from_off;
+	if (one_in(w, 4))
+		how->to_off = sim_rand(&w->rand) % (MODEL_DATA_MAX - how->len_bytes + 1);
+	return true;
+}
+
+/* A change of the target for each of its chunks: that is what a crash can leave. */
+static void copy_told(struct sim_worker *w, uint32_t op, struct m_inode *to,
+		      const struct m_inode *from, const struct cfs_client_copy *how)
+{
+	uint64_t at = how->to_off, end = at + how->len_bytes, size = to->attr.size;
+
+	while (at < end) {
+		uint64_t next = CFS_MIN(end, cfs_round_down(at, CFS_CHUNK_BYTES) + CFS_CHUNK_BYTES);
+		struct m_write *h = model_op_write(w->sim->model, op, to, M_WRITE);
+
+		h->off = at;
+		h->len = next - at;
+		h->bytes = sim_alloc(h->len);
+		model_read(from, how->from_off + (at - how->to_off), h->len, h->bytes);
+		h->size_before = h->before.size = size;
+		size = CFS_MAX(size, next);
+		h->after.size = size;
+		at = next;
+	}
+}
+
+void do_copy(struct sim_worker *w)
+{
+	struct sim_model *m = w->sim->model;
+	struct m_inode *from = pick_inode(w, is_file), *to = pick_inode(w, is_file);
+	struct cfs_client_copy how = { 0 };
+	struct wants wants = { 0 };
+	uint64_t done = 0;
+	uint8_t *bytes;
+	uint32_t op;
+	int rc;
+
+	if (!from || !to || from == to || !copy_range(w, from, &how))
+		return;
+	how.from = from->ino;
+	how.to = to->ino;
+	op = model_op(m, w->id);
+	copy_told(w, op, to, from, &how);
+	op_begin(w);
+	rc = cfs_client_copy(&w->op, &how, &done);
+	op_judge(w, "copy", rc, &wants, "%llx at %llu to %llx at %llu of %llu",
+		 (unsigned long long)from->ino, (unsigned long long)how.from_off,
+		 (unsigned long long)to->ino, (unsigned long long)how.to_off,
+		 (unsigned long long)how.len_bytes);
+	if (done != how.len_bytes)
+		sim_finding(w->sim, "copy of %llu bytes ends after %llu",
+			    (unsigned long long)how.len_bytes, (unsigned long long)done);
+	bytes = sim_alloc(how.len_bytes);
+	model_read(from, how.from_off, how.len_bytes, bytes);
+	model_copy(to, how.to_off, how.len_bytes, bytes);
+	free(bytes);
+	model_op_end(m, op, true);
+	to->has_times = false;
+}
+
 static bool is_syncable(const struct m_inode *i)
 {
 	return model_is_reg(i) || model_is_dir(i);

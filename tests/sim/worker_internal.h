@@ -52,6 +52,7 @@ CFS_AWAITS void do_write(struct sim_worker *w);
 CFS_AWAITS void do_read(struct sim_worker *w);
 CFS_AWAITS void do_truncate(struct sim_worker *w);
 CFS_AWAITS void do_fallocate(struct sim_worker *w);
+CFS_AWAITS void do_copy(struct sim_worker *w);
 CFS_AWAITS void do_fsync(struct sim_worker *w);
 CFS_AWAITS void do_open(struct sim_worker *w);
 CFS_AWAITS void do_release(struct sim_worker *w);
