@@ -55,6 +55,7 @@ whole() {
 
 # Every rule that can be taken out is in the list.
 listed() {
+	local name
 	for name in $(CFS_BREAK='?' "$CFS_BIN"); do
 		grep -q "^$name " "$sys/posix/breaks" || fail "posix/breaks does not have $name"
 	done
