@@ -80,10 +80,10 @@ in_shape() {
 under_kills() {
 	local pid kills=0
 	mkdir "$mnt/kills"
-	"$fsx" "$mnt/kills" --procs 2 --seed $((CFS_SEED + 40)) --ops "$(count 2000 60000)" --files 5 --len 1300000 \
+	"$fsx" "$mnt/kills" --procs 2 --seed $((CFS_SEED + 40)) --ops "$(count 2000 20000)" --files 5 --len 1300000 \
 		>"$CFS_SCRATCH/fsx.out" 2>&1 &
 	pid=$!
-	while ! is_gone $pid && [ -z "$why" ] && [ $kills -lt "$(count 4 200)" ]; do
+	while ! is_gone $pid && [ -z "$why" ] && [ $kills -lt "$(count 4 100)" ]; do
 		sleep "0.$((RANDOM % 9 + 1))"
 		fs_kill_server
 		start_server
@@ -102,7 +102,7 @@ two_mounts() {
 	mkdir -p "$mnt2" "$mnt/two"
 	must "$CFS_BIN" mount "$addr" "$mnt2"
 	[ -n "$why" ] && return
-	if ! "$fsx" "$mnt/two" --dir2 "$mnt2/two" --procs 2 --seed $((CFS_SEED + 50)) --ops "$(count 1000 60000)" \
+	if ! "$fsx" "$mnt/two" --dir2 "$mnt2/two" --procs 2 --seed $((CFS_SEED + 50)) --ops "$(count 1000 30000)" \
 		--files 5 --len 1300000 >"$CFS_SCRATCH/fsx.out" 2>&1; then
 		sed 's/^/# /' "$CFS_SCRATCH/fsx.out"
 		fail "fsx --dir2: $(grep -m 1 '^fsx: ' "$CFS_SCRATCH/fsx.out")"
