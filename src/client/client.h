@@ -174,7 +174,8 @@ struct cfs_client_write {
 	uint32_t len_bytes; /* at most CFS_IO_BYTES_MAX */
 	void *data;         /* borrowed, not changed */
 };
-/* All, but what CFS_F_INSIDE leaves out, or an error. @off_out, if not NULL: where it went. -ENOSPC; -EFBIG. */
+/* All, but what CFS_F_INSIDE leaves out, or an error. @off_out, if not NULL: where it went.
+ * -ENOSPC; -EFBIG. */
 CFS_AWAITS int cfs_client_write(struct cfs_client_op *op, uint64_t ino,
 				const struct cfs_client_write *w, uint64_t *off_out);
 /* @mode as fallocate(2). -EOPNOTSUPP; -ENOSPC. */
