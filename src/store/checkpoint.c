@@ -284,13 +284,18 @@ CFS_AWAITS int cfs_store_checkpoint_end(struct cfs_checkpoint *c, uint64_t end_i
 
 /* ---- counting ---- */
 
+/*
+ * What a checkpoint replaces is let go, and may be overwritten at once. Recovery takes a gap there
+ * for one that a checkpoint covers only where it knows that all was written once; so the
+ * checkpoint's record has to be not just flushed, but known to be.
+ */
 void cfs_checkpoint_settle(struct cfs_store *s)
 {
 	for (uint32_t i = 0; i < s->info.shards; i++) {
 		struct cfs_store_shard *sh = &s->shards[i];
 
 		if (!sh->pending.is_there || sh->pending.tick > s->tick_stable ||
-		    sh->pending.root.record_pos >= s->journal.flushed)
+		    sh->pending.root.record_pos >= s->journal.known)
 			continue;
 		for (uint32_t k = 0; k < sh->counted.extent_count; k++)
 			cfs_store_extent_drop(s, sh->counted.extents[k].addr,
@@ -300,6 +305,19 @@ void cfs_checkpoint_settle(struct cfs_store *s)
 		sh->counted.is_listed = sh->counted.is_rooted = false;
 		memset(&sh->pending, 0, sizeof(sh->pending));
 	}
+}
+
+bool cfs_checkpoint_wants_known(const struct cfs_store *s)
+{
+	for (uint32_t i = 0; i < s->info.shards; i++) {
+		const struct cfs_ckpt *p = &s->shards[i].pending;
+
+		if (p->is_there && p->tick <= s->tick_stable &&
+		    p->root.record_pos < s->journal.flushed &&
+		    p->root.record_pos >= s->journal.known)
+			return true;
+	}
+	return false;
 }
 
 CFS_AWAITS void cfs_checkpointer(void *arg)

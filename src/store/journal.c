@@ -630,9 +630,11 @@ bool cfs_store_is_dirty(const struct cfs_store *s)
 	return s->tail.head > s->journal.flushed;
 }
 
-/* A dead segment waits for nothing but a BATCH that says so. */
+/* A dead segment or a checkpoint waits for nothing but a BATCH that says so. */
 static bool wants_known(const struct cfs_store *s)
 {
+	if (cfs_checkpoint_wants_known(s))
+		return true;
 	cfs_list_for_each(pos, &s->space.dead) {
 		const struct cfs_segment *seg = cfs_list_entry(pos, const struct cfs_segment,
 							       dead_link);

@@ -196,7 +196,7 @@ void cfs_store_tick_stable(struct cfs_store *s, uint64_t tick)
 	cfs_checkpoint_settle(s);
 	cfs_space_reap(s);
 	cfs_journal_trim(s);
-	if (s->space.dead_count > 0)
+	if (s->space.dead_count > 0 || cfs_checkpoint_wants_known(s))
 		cfs_waitq_wake_all(&s->writer_kick); /* perhaps only a BATCH is missing */
 	cfs_waitq_wake_all(&s->cleaner_kick);
 	cfs_waitq_wake_all(&s->checkpointer_kick);

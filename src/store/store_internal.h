@@ -271,6 +271,8 @@ bool cfs_reserve_wants_zones(const struct cfs_store *s);
 
 /* checkpoint.c */
 void cfs_checkpoint_settle(struct cfs_store *s); /* pending ones that count now */
+/* One of them waits for nothing but that its record is known to be flushed. */
+bool cfs_checkpoint_wants_known(const struct cfs_store *s);
 void cfs_checkpointer(void *arg);
 void cfs_ckpt_fini(struct cfs_ckpt *c);
 /* Reads the index of @c->root. 0; negative: unreadable. */
