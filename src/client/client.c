@@ -158,11 +158,7 @@ void cfs_client_close(struct cfs_client *c)
 
 void cfs_client_op_init(struct cfs_client_op *op, struct cfs_client *c, uint32_t uid, uint32_t gid)
 {
-	op->client = c;
-	op->umask = 0;
-	op->uid = uid;
-	op->gid = gid;
-	op->is_interrupted = false;
+	*op = (struct cfs_client_op){ .client = c, .uid = uid, .gid = gid };
 	cfs_waitq_init(&op->waiters);
 }
 
