@@ -42,7 +42,11 @@ struct cfs_client_file {
 	bool is_read_unsaid; /* read where the inode's shard did not hear of it */
 	uint64_t size, cut, seed;
 	int64_t atime, changed; /* ns; changed: mtime or ctime, whatever is later */
+	/* The record that made it as long as it is, while it may not be stable: what is written
+	 * inside rests on it, or a power cut could leave data where nobody looks for any. */
+	uint64_t grown_epoch, grown_index, grown_until_ns;
 };
+#define CFS_CLIENT_GROWN_NS 10000000000ull /* a store is flushed every second */
 
 struct cfs_client_files {
 	struct cfs_client_file **buckets;
@@ -138,6 +142,13 @@ void cfs_client_file_learn(struct cfs_client_file *f, uint64_t size, uint64_t cu
 /* The same of all that attributes say, of which times only help to guess. */
 void cfs_client_file_learn_attr(struct cfs_client_file *f, const struct cfs_attr *attr);
 void cfs_client_learn_attr(struct cfs_client *c, const struct cfs_attr *attr);
+/* @reply of a change may have made the file longer than @old_size, which it had before that was
+ * learnt. */
+void cfs_client_file_grew(struct cfs_client_file *f, uint64_t old_size,
+			  const struct cfs_msg *reply);
+/* The same in one, from attributes: of a change's reply. */
+void cfs_client_learn_change(struct cfs_client *c, const struct cfs_attr *attr,
+			     const struct cfs_msg *reply);
 
 /* --- file.c --- */
 

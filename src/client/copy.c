@@ -54,7 +54,7 @@ static CFS_AWAITS int share(struct copy *c)
 	if (cfs_client_reply_attr(&reply, &attr) < 0 || reply.msg.len == 0 ||
 	    reply.msg.len > c->end - c->from_off)
 		return -EIO;
-	cfs_client_learn_attr(client, &attr);
+	cfs_client_learn_change(client, &attr, &reply.msg);
 	step(c, reply.msg.len);
 	return 0;
 }

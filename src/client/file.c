@@ -55,6 +55,7 @@ int cfs_client_file_open(struct cfs_client_op *op, uint64_t ino, uint32_t flags,
 	}
 	f->opens++;
 	cfs_client_file_learn_attr(f, attr_out);
+	cfs_client_file_grew(f, CFS_CHUNK_BYTES, &reply.msg);
 	return 0;
 }
 
@@ -422,11 +423,14 @@ int cfs_client_read(struct cfs_client_op *op, uint64_t ino, uint64_t off_bytes, 
 
 static void learn_from_reply(struct cfs_client_file *f, const struct cfs_msg *m)
 {
+	uint64_t old_size = f->size;
+
 	/* With another cut it may have another seed. */
 	if (!f->has_hint || !cfs_msg_is_set(m, size) || !cfs_msg_is_set(m, cut) ||
 	    !cfs_msg_is_set(m, seed))
 		return;
 	cfs_client_file_learn(f, m->size, m->cut, m->seed);
+	cfs_client_file_grew(f, old_size, m);
 	if (cfs_msg_is_set(m, mtime))
 		f->changed = CFS_MAX(f->changed, m->mtime);
 }
@@ -471,6 +475,7 @@ static CFS_AWAITS int piece_write_once(struct cfs_client_piece *p)
 {
 	struct cfs_msg *req = &p->req;
 	uint32_t crc_bytes = crcs_make(p->off_bytes, p->data, p->len_bytes, p->crcs);
+	cfs_le64 dep[3];
 
 	cfs_client_request(req, CFS_OP_CHUNK_WRITE, p->file->ino);
 	cfs_msg_set(req, chunk, p->chunk);
@@ -479,6 +484,12 @@ static CFS_AWAITS int piece_write_once(struct cfs_client_piece *p)
 	cfs_msg_set(req, cut, p->cut);
 	if (crc_bytes > 0)
 		cfs_msg_set_bytes(req, crcs, p->crcs, crc_bytes);
+	if (p->shard != cfs_ino_home(p->file->ino) && cfs_now_ns() < p->file->grown_until_ns) {
+		dep[0] = cfs_to_le64(cfs_ino_home(p->file->ino));
+		dep[1] = cfs_to_le64(p->file->grown_epoch);
+		dep[2] = cfs_to_le64(p->file->grown_index);
+		cfs_msg_set_bytes(req, deps, (const uint8_t *)dep, sizeof(dep));
+	}
 	if (is_bulk(p->len_bytes))
 		return call_with_bulk(p->op, p->shard, req, p->data, p->len_bytes, &p->reply);
 	cfs_msg_set_bytes(req, data, p->data, p->len_bytes);

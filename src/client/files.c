@@ -137,3 +137,26 @@ void cfs_client_learn_attr(struct cfs_client *c, const struct cfs_attr *attr)
 	if (f)
 		cfs_client_file_learn_attr(f, attr);
 }
+
+void cfs_client_file_grew(struct cfs_client_file *f, uint64_t old_size, const struct cfs_msg *reply)
+{
+	/* A question is answered with an index only where it matters. */
+	if ((f->size <= old_size && cfs_op_is_change(reply->op)) || !cfs_msg_is_set(reply, index) ||
+	    (f->grown_epoch == reply->epoch && f->grown_index > reply->index))
+		return;
+	f->grown_epoch = reply->epoch;
+	f->grown_index = reply->index;
+	f->grown_until_ns = cfs_now_ns() + CFS_CLIENT_GROWN_NS;
+}
+
+void cfs_client_learn_change(struct cfs_client *c, const struct cfs_attr *attr,
+			     const struct cfs_msg *reply)
+{
+	struct cfs_client_file *f = cfs_client_file_find(c, attr->ino);
+	uint64_t old_size = f && f->has_hint ? f->size : 0;
+
+	if (!f)
+		return;
+	cfs_client_file_learn_attr(f, attr);
+	cfs_client_file_grew(f, old_size, reply);
+}

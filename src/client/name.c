@@ -27,7 +27,7 @@ static CFS_AWAITS int call_attr(struct cfs_client_op *op, uint64_t ino, struct c
 	if (rc == 0)
 		rc = cfs_client_reply_attr(&reply, attr_out);
 	if (rc == 0 && S_ISREG(attr_out->mode))
-		cfs_client_learn_attr(op->client, attr_out);
+		cfs_client_learn_change(op->client, attr_out, &reply.msg);
 	return rc;
 }
 

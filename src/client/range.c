@@ -38,7 +38,7 @@ int cfs_client_fallocate(struct cfs_client_op *op, uint64_t ino, uint32_t mode, 
 		cfs_msg_set(&req, flags, CFS_F_KILLPRIV);
 	rc = cfs_client_call(op, cfs_ino_home(ino), &req, &reply);
 	if (rc == 0 && cfs_client_reply_attr(&reply, &attr) == 0)
-		cfs_client_learn_attr(op->client, &attr);
+		cfs_client_learn_change(op->client, &attr, &reply.msg);
 	return rc;
 }
 

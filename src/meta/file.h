@@ -44,4 +44,7 @@ int cfs_file_create(struct cfs_meta *m, void **state_out); /* kept in m->files *
 void cfs_file_destroy(struct cfs_meta *m, void *state);
 void cfs_file_free(struct cfs_file *f); /* of an inode whose memory goes; NULL is fine */
 
+/* The record that raised how far @ino's data may reach, while a power cut may still take it. */
+bool cfs_file_unstable_top(const struct cfs_meta *m, uint64_t ino, uint64_t *index_out);
+
 #endif

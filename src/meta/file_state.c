@@ -232,6 +232,19 @@ static void apply_top(struct cfs_meta *m, struct cfs_file *f, const struct cfs_f
 	f->top_tick = m->shard->env->tick_now(m->shard->env->ctx);
 }
 
+bool cfs_file_unstable_top(const struct cfs_meta *m, uint64_t ino, uint64_t *index_out)
+{
+	const struct cfs_inode *i = cfs_inode_find(&m->tables, ino);
+	const struct cfs_shard_env *env = m->shard->env;
+	const struct cfs_file *f = i ? i->file : NULL;
+
+	/* One of an earlier start is there. */
+	if (!f || f->top_dep.epoch != m->shard->epoch || f->top_tick <= env->tick_stable(env->ctx))
+		return false;
+	*index_out = f->top_dep.index;
+	return true;
+}
+
 int cfs_file_apply(struct cfs_meta *m, const struct cfs_item *item, const struct cfs_shard_pos *pos,
 		   bool is_load)
 {

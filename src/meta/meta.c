@@ -315,8 +315,16 @@ struct cfs_inode *cfs_meta_inode(struct cfs_meta *m, uint64_t ino, int *rc)
 
 void cfs_meta_reply_attr(struct cfs_shard_request *rq, const struct cfs_attr *attr)
 {
+	uint64_t index;
+
 	cfs_attr_encode(attr, rq->scratch);
 	cfs_msg_set_bytes(&rq->reply, attr, rq->scratch, CFS_ATTR_BYTES);
+	/* Who writes inside of a size that a power cut may take back rests on its record; of a
+	 * change's reply that is its own. */
+	if (S_ISREG(attr->mode) && attr->size > CFS_CHUNK_BYTES &&
+	    !cfs_msg_is_set(&rq->reply, index) &&
+	    cfs_file_unstable_top(cfs_meta_of(rq->shard), attr->ino, &index))
+		cfs_msg_set(&rq->reply, index, index);
 }
 
 void cfs_meta_kill_cap(const struct cfs_inode *i, struct cfs_items *it)

@@ -81,8 +81,9 @@ static const struct {
 	{ "trunc-running",
 	  "open with O_RDONLY | O_TRUNC, which POSIX leaves undefined, of a program "
 	  "that runs gives ETXTBSY as it must, but has cut it." },
-	{ "root-allocates", "fallocate by root of a set-user-ID file that has file capabilities as "
-			    "well takes both away; ext4 only the capabilities." },
+	{ "root-allocates",
+	  "fallocate and copy_file_range by root of a set-user-ID file that has "
+	  "file capabilities as well take both away; ext4 only the capabilities." },
 	{ "numbers", "An inode number is never used again; ext4 uses numbers again." },
 };
 
