@@ -319,10 +319,9 @@ void cfs_meta_reply_attr(struct cfs_shard_request *rq, const struct cfs_attr *at
 
 	cfs_attr_encode(attr, rq->scratch);
 	cfs_msg_set_bytes(&rq->reply, attr, rq->scratch, CFS_ATTR_BYTES);
-	/* Who writes inside of a size that a power cut may take back rests on its record; of a
-	 * change's reply that is its own. */
-	if (S_ISREG(attr->mode) && attr->size > CFS_CHUNK_BYTES &&
-	    !cfs_msg_is_set(&rq->reply, index) &&
+	/* Who writes inside of a size that a power cut may take back rests on its record. The reply
+	 * of a change has an index only when it made one, and its own. */
+	if (S_ISREG(attr->mode) && attr->size > CFS_CHUNK_BYTES && !cfs_op_is_change(rq->msg->op) &&
 	    cfs_file_unstable_top(cfs_meta_of(rq->shard), attr->ino, &index))
 		cfs_msg_set(&rq->reply, index, index);
 }
