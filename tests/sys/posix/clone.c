@@ -171,7 +171,7 @@ static void one_file(void)
 static void holes(void)
 {
 	int a = (int)OK(open("a", O_CREAT | O_RDWR, 0644)), b = patterned("b", 9 * MIB, 2);
-	uint8_t page[4096];
+	static uint8_t page[4096];
 
 	posix_pattern(page, sizeof(page), 0, 1);
 	posix_write_all(a, page, sizeof(page), 4 * MIB);

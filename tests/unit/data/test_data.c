@@ -176,11 +176,6 @@ static void report(void *ctx, const char *what)
 	fail_msg("%s", what);
 }
 
-static void fact_count(void *ctx, const struct cfs_data_fact *fact)
-{
-	*(int64_t *)ctx += fact->blocks;
-}
-
 /* What st_blocks is to be; blocks that patches alone make are not told of by the walk: asked for.
  */
 static CFS_AWAITS int64_t blocks_of(struct scene *s)
