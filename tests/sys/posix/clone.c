@@ -38,7 +38,7 @@ static void copy_all(int from, off_t from_off, int to, off_t to_off, size_t len)
 /* The bytes of @fd at @off are those of the pattern @tag at @at. */
 static bool is_pattern(int fd, off_t off, size_t len, uint64_t at, uint64_t tag)
 {
-	uint8_t *got = malloc(len), *want = malloc(len);
+	uint8_t *got = malloc(len + 1), *want = malloc(len + 1);
 	bool is_same;
 
 	CHECK(got && want);
