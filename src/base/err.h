@@ -21,7 +21,6 @@
 	X(DISCONNECTED, 1034, EAGAIN, "connection lost; the request may or may not have run") \
 	X(OLD_SEQUENCE, 1035, EIO, "request is below the session's oldest unanswered one") \
 	X(NO_SESSION, 1036, EIO, "session is not known or has ended") \
-	X(GROWS, 1037, EAGAIN, "write reaches past the end of the file; ask the inode's shard") \
 	X(AGAIN_LATER, 1038, EAGAIN, "not now; try again")
 
 enum {

@@ -19,7 +19,6 @@
 #define CFS_CLIENT_CRC_TRIES 2u
 #define CFS_CLIENT_BAD_REPLY_TRIES 8u
 #define CFS_CLIENT_CRCS_MAX (CFS_IO_BYTES_MAX / CFS_BLOCK_BYTES)
-#define CFS_CLIENT_DEP_BYTES 24u
 #define CFS_CLIENT_OPEN_FLAGS (CFS_F_TRUNC | CFS_F_KILLPRIV | CFS_F_WRITE | CFS_F_APPEND)
 #define CFS_CLIENT_PIECES_MAX 2u /* chunks that CFS_IO_BYTES_MAX bytes can touch */
 
@@ -137,6 +136,8 @@ struct cfs_client_file *cfs_client_file_find(struct cfs_client *c, uint64_t ino)
 /* Takes a reference, to be given back with cfs_client_file_put(). 0; -ENOMEM. */
 int cfs_client_file_get(struct cfs_client *c, uint64_t ino, struct cfs_client_file **out);
 void cfs_client_file_put(struct cfs_client *c, struct cfs_client_file *f);
+/* Nothing is known of any file any more: the servers started anew, perhaps without their last. */
+void cfs_client_files_doubt(struct cfs_client *c);
 /* Takes over what a reply says, unless something newer is known. */
 void cfs_client_file_learn(struct cfs_client_file *f, uint64_t size, uint64_t cut, uint64_t seed);
 /* The same of all that attributes say, of which times only help to guess. */

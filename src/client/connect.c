@@ -133,6 +133,9 @@ static int map_take(struct cfs_client *c, struct cfs_map *m)
 		cfs_map_fini(m);
 		return rc;
 	}
+	/* A power cut may have taken back a size that was heard of. */
+	if (c->has_map && c->map.epoch != m->epoch)
+		cfs_client_files_doubt(c);
 	cfs_client_map_fini(c);
 	c->map = *m;
 	c->has_map = true;

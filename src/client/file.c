@@ -549,8 +549,7 @@ static CFS_AWAITS int tell_wrote(struct cfs_client_op *op, struct cfs_client_fil
 	cfs_msg_set(&req, blocks, blocks);
 	cfs_msg_set(&req, flags, w->flags & CFS_F_KILLPRIV);
 	if (dep_count > 0)
-		cfs_msg_set_bytes(&req, deps, (const uint8_t *)deps,
-				  dep_count * CFS_CLIENT_DEP_BYTES);
+		cfs_msg_set_bytes(&req, deps, (const uint8_t *)deps, dep_count * CFS_DEP_BYTES);
 	rc = cfs_client_call(op, cfs_ino_home(f->ino), &req, &reply);
 	if (rc == 0)
 		learn_from_reply(f, &reply.msg);
@@ -612,7 +611,7 @@ static CFS_AWAITS int write_file(struct cfs_client_op *op, struct cfs_client_fil
 		if (end > f->size || f->is_guarded)
 			return write_home_with_piece(op, f, w, off_out);
 		rc = write_inside(op, f, w);
-		if (rc != -CFS_EOLD_CUT && rc != -CFS_EGROWS)
+		if (rc != -CFS_EOLD_CUT)
 			return rc;
 		op->client->stats.old_cuts++;
 		f->has_hint = false;

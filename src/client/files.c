@@ -107,6 +107,13 @@ void cfs_client_file_put(struct cfs_client *c, struct cfs_client_file *f)
 	free(f);
 }
 
+void cfs_client_files_doubt(struct cfs_client *c)
+{
+	for (uint32_t b = 0; b < c->files.bucket_count; b++)
+		for (struct cfs_client_file *f = c->files.buckets[b]; f; f = f->next)
+			f->has_hint = false;
+}
+
 void cfs_client_file_learn(struct cfs_client_file *f, uint64_t size, uint64_t cut, uint64_t seed)
 {
 	/* A file gets another seed only together with a cut. */

@@ -265,7 +265,7 @@ CFS_AWAITS int cfs_data_serve_clone(struct cfs_data *d, struct cfs_shard_request
 	struct cfs_record_dep deps[CFS_RECORD_DEPS_MAX];
 	uint32_t dep_count;
 	struct cfs_items it;
-	int rc = cfs_data_deps(m, deps, &dep_count);
+	int rc = cfs_shard_deps(d->shard, m, deps, &dep_count);
 
 	if (rc == 0 && (m->off > CFS_CHUNK_BYTES || m->len > CFS_CHUNK_BYTES))
 		rc = -EINVAL;

@@ -16,6 +16,16 @@ static bool is_range(uint32_t off_bytes, uint32_t len_bytes)
 	       off_bytes <= CFS_CHUNK_BYTES - len_bytes;
 }
 
+/* Blocks at an address, and their checksums behind the fixed part. */
+static int run_check(const struct cfs_item *item, size_t fixed_bytes, struct cfs_data_change *c)
+{
+	c->crcs = item->data + fixed_bytes;
+	return is_blocks(c->block, c->count) && c->addr != CFS_ADDR_NONE &&
+			       item->len_bytes == fixed_bytes + 4u * c->count
+		       ? 0
+		       : -CFS_EBAD_FORMAT;
+}
+
 static int get_extent(const struct cfs_item *item, struct cfs_data_change *c)
 {
 	struct cfs_data_extent h;
@@ -28,11 +38,7 @@ static int get_extent(const struct cfs_item *item, struct cfs_data_change *c)
 	c->block = cfs_from_le16(h.block);
 	c->count = cfs_from_le16(h.count);
 	c->addr = cfs_from_le64(h.addr);
-	c->crcs = item->data + sizeof(h);
-	if (!is_blocks(c->block, c->count) || c->addr == CFS_ADDR_NONE ||
-	    item->len_bytes != sizeof(h) + 4u * c->count)
-		return -CFS_EBAD_FORMAT;
-	return 0;
+	return run_check(item, sizeof(h), c);
 }
 
 static int get_extent_far(const struct cfs_item *item, struct cfs_data_change *c)
@@ -47,11 +53,7 @@ static int get_extent_far(const struct cfs_item *item, struct cfs_data_change *c
 	c->block = cfs_from_le16(h.block);
 	c->count = cfs_from_le16(h.count);
 	c->addr = cfs_from_le64(h.addr);
-	c->crcs = item->data + sizeof(h);
-	if (!is_blocks(c->block, c->count) || c->addr == CFS_ADDR_NONE ||
-	    item->len_bytes != sizeof(h) + 4u * c->count)
-		return -CFS_EBAD_FORMAT;
-	return 0;
+	return run_check(item, sizeof(h), c);
 }
 
 /* Of a patch or zero item: both halves. */
@@ -131,11 +133,7 @@ static int get_relocate(const struct cfs_item *item, struct cfs_data_change *c)
 	c->count = cfs_from_le16(h.count);
 	c->from = cfs_from_le64(h.from);
 	c->addr = cfs_from_le64(h.to);
-	c->crcs = item->data + sizeof(h);
-	if (!is_blocks(c->block, c->count) || c->addr == CFS_ADDR_NONE ||
-	    c->from == CFS_ADDR_NONE || item->len_bytes != sizeof(h) + 4u * c->count)
-		return -CFS_EBAD_FORMAT;
-	return 0;
+	return c->from == CFS_ADDR_NONE ? -CFS_EBAD_FORMAT : run_check(item, sizeof(h), c);
 }
 
 static int get_relocate_far(const struct cfs_item *item, struct cfs_data_change *c)
@@ -151,11 +149,7 @@ static int get_relocate_far(const struct cfs_item *item, struct cfs_data_change 
 	c->count = cfs_from_le16(h.count);
 	c->from = cfs_from_le64(h.from);
 	c->addr = cfs_from_le64(h.to);
-	c->crcs = item->data + sizeof(h);
-	if (!is_blocks(c->block, c->count) || c->addr == CFS_ADDR_NONE ||
-	    c->from == CFS_ADDR_NONE || item->len_bytes != sizeof(h) + 4u * c->count)
-		return -CFS_EBAD_FORMAT;
-	return 0;
+	return c->from == CFS_ADDR_NONE ? -CFS_EBAD_FORMAT : run_check(item, sizeof(h), c);
 }
 
 static int get_punch(const struct cfs_item *item, struct cfs_data_change *c)

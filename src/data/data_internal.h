@@ -41,9 +41,6 @@ static inline uint64_t cfs_data_patch_max(const struct cfs_data *d)
 /* Sets @rq's cut and says -CFS_EOLD_CUT when the request's is older than this shard's. */
 int cfs_data_cut_check(struct cfs_data *d, struct cfs_shard_request *rq);
 
-/* What a request's record rests on: at most CFS_RECORD_DEPS_MAX. 0; -EINVAL. */
-int cfs_data_deps(const struct cfs_msg *m, struct cfs_record_dep *deps, uint32_t *count);
-
 /* range.c */
 CFS_AWAITS int cfs_data_serve_zero(struct cfs_data *d, struct cfs_shard_request *rq);
 int cfs_data_serve_seek(struct cfs_data *d, struct cfs_shard_request *rq);

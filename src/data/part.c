@@ -266,26 +266,6 @@ int cfs_data_cut_check(struct cfs_data *d, struct cfs_shard_request *rq)
 	return cut > rq->msg->cut ? -CFS_EOLD_CUT : 0;
 }
 
-int cfs_data_deps(const struct cfs_msg *m, struct cfs_record_dep *deps, uint32_t *count)
-{
-	*count = 0;
-	if (!cfs_msg_is_set(m, deps))
-		return 0;
-	if (m->deps.len % 24 || m->deps.len / 24 > CFS_RECORD_DEPS_MAX)
-		return -EINVAL;
-	for (uint32_t i = 0; i < m->deps.len / 24; i++) {
-		cfs_le64 v[3];
-
-		memcpy(v, m->deps.p + 24 * i, sizeof(v));
-		deps[(*count)++] = (struct cfs_record_dep){
-			.shard = (uint32_t)cfs_from_le64(v[0]),
-			.epoch = cfs_from_le64(v[1]),
-			.index = cfs_from_le64(v[2]),
-		};
-	}
-	return 0;
-}
-
 /* By how much st_blocks shrinks when the file ends at @size. */
 static int64_t trim_blocks(const struct cfs_data *d, uint64_t ino, uint64_t size)
 {
@@ -315,7 +295,7 @@ static CFS_AWAITS int serve_trim(struct cfs_data *d, struct cfs_shard_request *r
 	struct cfs_record_dep deps[CFS_RECORD_DEPS_MAX];
 	struct cfs_items it;
 	uint32_t dep_count;
-	int rc = cfs_data_deps(m, deps, &dep_count);
+	int rc = cfs_shard_deps(d->shard, m, deps, &dep_count);
 
 	if (rc < 0)
 		return rc;
@@ -341,7 +321,7 @@ static CFS_AWAITS int serve_drop(struct cfs_data *d, struct cfs_shard_request *r
 	struct cfs_record_dep deps[CFS_RECORD_DEPS_MAX];
 	struct cfs_items it;
 	uint32_t dep_count;
-	int rc = cfs_data_deps(m, deps, &dep_count);
+	int rc = cfs_shard_deps(d->shard, m, deps, &dep_count);
 
 	if (rc < 0)
 		return rc;

@@ -273,7 +273,7 @@ CFS_AWAITS int cfs_data_serve_write(struct cfs_data *d, struct cfs_shard_request
 		return rc;
 	if (m->len == 0 || m->len > CFS_CHUNK_BYTES || m->off > CFS_CHUNK_BYTES - m->len)
 		return -EINVAL;
-	rc = cfs_data_deps(m, deps, &dep_count);
+	rc = cfs_shard_deps(d->shard, m, deps, &dep_count);
 	if (rc < 0)
 		return rc;
 	if (cfs_msg_is_set(m, crcs)) {

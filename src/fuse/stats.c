@@ -80,8 +80,9 @@ char *cfs_fuse_stats_json(const struct cfs_fuse *f)
 		cfs_counter_get(&f->reply_errors));
 	fprintf(to,
 		",\"reactor\":{\"switches\":%" PRIu64 ",\"sleeps\":%" PRIu64 ",\"spins\":%" PRIu64
-		",\"submits\":%" PRIu64 ",\"timers\":%" PRIu64 ",\"fibers_live\":%" PRIu64 "}",
-		r.switches, r.sleeps, r.spins, r.submits, r.timers, r.fibers_live);
+		",\"spins_lost\":%" PRIu64 ",\"submits\":%" PRIu64 ",\"timers\":%" PRIu64
+		",\"fibers_live\":%" PRIu64 "}",
+		r.switches, r.sleeps, r.spins, r.spins_lost, r.submits, r.timers, r.fibers_live);
 	if (f->opts->client && f->handlers == &cfs_fuse_client_handlers)
 		write_client(f->opts->client, to);
 	fprintf(to, "}\n");

@@ -464,7 +464,7 @@ static CFS_AWAITS int serve_wrote(struct cfs_meta *m, struct cfs_shard_request *
 	struct cfs_items it;
 	struct cfs_inode *i;
 	uint32_t dep_count;
-	int rc = cfs_deps_get(msg, deps, CFS_RECORD_DEPS_MAX, &dep_count);
+	int rc = cfs_shard_deps(m->shard, msg, deps, &dep_count);
 
 	if (rc < 0)
 		return rc;

@@ -26,13 +26,15 @@ struct zero {
 	int64_t blocks;
 	struct cfs_record_dep deps[CFS_RECORD_DEPS_MAX];
 	uint32_t dep_count;
+	bool is_dep_missing; /* more than fit: a size that grows waits for a sync */
 };
 
 static void zero_dep(struct zero *z, const struct cfs_record_dep *dep)
 {
-	/* Times and blocks may do without; no size rests on it. */
 	if (z->dep_count < CFS_RECORD_DEPS_MAX - CFS_FILE_TRIM_DEPS_MAX)
 		z->deps[z->dep_count++] = *dep;
+	else
+		z->is_dep_missing = true;
 }
 
 static CFS_AWAITS int zero_one(void *ctx, uint32_t shard)
@@ -150,6 +152,8 @@ static CFS_AWAITS int fallocate_locked(struct cfs_meta *m, struct cfs_shard_requ
 		return rc;
 	z.cut = i->attr.cut;
 	zero_rc = CFS_BREAK(PUNCH_NOTHING) ? 0 : zero_range(&z, u);
+	if (zero_rc == 0 && grows && z.is_dep_missing)
+		zero_rc = m->shard->env->sync_all(m->shard->env->ctx);
 	rc = cfs_meta_begin(m, i->attr.ino, 0, CFS_FILE_TRUNCATE_BYTES, !grows);
 	if (rc < 0)
 		return rc;

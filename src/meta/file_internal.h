@@ -177,11 +177,7 @@ CFS_AWAITS int cfs_file_top_raise(struct cfs_meta *m, struct cfs_file_use *u, ui
 uint32_t cfs_file_grow_deps(const struct cfs_meta *m, const struct cfs_file *f,
 			    struct cfs_record_dep *deps, uint32_t count);
 
-/* deps in a message: (shard, epoch, index) of 8 bytes each. */
-#define CFS_DEP_BYTES 24u
+/* deps of a message, CFS_DEP_BYTES each. */
 void cfs_deps_put(const struct cfs_record_dep *deps, uint32_t count, uint8_t *out);
-/* 0; -EINVAL. */
-int cfs_deps_get(const struct cfs_msg *m, struct cfs_record_dep *deps, uint32_t max,
-		 uint32_t *count_out);
 
 #endif

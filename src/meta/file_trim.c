@@ -121,30 +121,6 @@ void cfs_deps_put(const struct cfs_record_dep *deps, uint32_t count, uint8_t *ou
 	}
 }
 
-int cfs_deps_get(const struct cfs_msg *m, struct cfs_record_dep *deps, uint32_t max,
-		 uint32_t *count_out)
-{
-	uint32_t count = 0;
-
-	if (cfs_msg_is_set(m, deps)) {
-		if (m->deps.len % CFS_DEP_BYTES || m->deps.len / CFS_DEP_BYTES > max)
-			return -EINVAL;
-		count = m->deps.len / CFS_DEP_BYTES;
-	}
-	for (uint32_t k = 0; k < count; k++) {
-		cfs_le64 v[3];
-
-		memcpy(v, m->deps.p + (size_t)k * CFS_DEP_BYTES, sizeof(v));
-		deps[k] = (struct cfs_record_dep){
-			.shard = (uint32_t)cfs_from_le64(v[0]),
-			.epoch = cfs_from_le64(v[1]),
-			.index = cfs_from_le64(v[2]),
-		};
-	}
-	*count_out = count;
-	return 0;
-}
-
 /* --- trims --- */
 
 struct trim_call {

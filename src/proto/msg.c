@@ -50,7 +50,6 @@ CFS_OP_TABLE(O)
 
 #define XATTR_OPS_FIRST CFS_OP_GETXATTR
 #define XATTR_OPS_LAST CFS_OP_REMOVEXATTR
-#define DEP_BYTES 24u
 #define ADDRS_BYTES_MAX (8u * 1024)
 
 bool cfs_op_is_known(uint16_t op)
@@ -95,7 +94,7 @@ static bool bytes_are_fine(const struct cfs_msg *m)
 		return false;
 	if (m->crcs.len % sizeof(cfs_le32) != 0)
 		return false;
-	return m->deps.len % DEP_BYTES == 0 && m->addr.len <= ADDRS_BYTES_MAX;
+	return m->deps.len % CFS_DEP_BYTES == 0 && m->addr.len <= ADDRS_BYTES_MAX;
 }
 
 static bool fields_are_fine(uint16_t kind, uint16_t op, uint64_t has)

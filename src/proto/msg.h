@@ -163,6 +163,7 @@ enum cfs_field {
 	O(SERIALS, 67, CFS_H(count), 0, CFS_H(ino), 1) \
 	O(PARENT, 68, CFS_H(ino), 0, CFS_H(parent) | CFS_H(name), 0)
 
+#define CFS_DEP_BYTES 24u     /* one of `deps` */
 #define CFS_OP_COUNT_MAX 128u /* every number is below */
 
 enum cfs_op {

@@ -188,6 +188,31 @@ static bool is_once(const struct cfs_msg *m)
 	return m->sess != 0 && m->seq != 0 && cfs_op_is_change(m->op);
 }
 
+int cfs_shard_deps(const struct cfs_shard *sh, const struct cfs_msg *m, struct cfs_record_dep *deps,
+		   uint32_t *count_out)
+{
+	*count_out = 0;
+	if (!cfs_msg_is_set(m, deps))
+		return 0;
+	if (m->deps.len % CFS_DEP_BYTES || m->deps.len / CFS_DEP_BYTES > CFS_RECORD_DEPS_MAX)
+		return -EINVAL;
+	for (uint32_t at = 0; at < m->deps.len; at += CFS_DEP_BYTES) {
+		cfs_le64 v[3];
+
+		memcpy(v, m->deps.p + at, sizeof(v));
+		if (cfs_from_le64(v[0]) >= sh->env->shards)
+			return -EINVAL;
+		if (cfs_from_le64(v[1]) != sh->epoch)
+			continue;
+		deps[(*count_out)++] = (struct cfs_record_dep){
+			.shard = (uint32_t)cfs_from_le64(v[0]),
+			.epoch = cfs_from_le64(v[1]),
+			.index = cfs_from_le64(v[2]),
+		};
+	}
+	return 0;
+}
+
 struct cfs_shard_pos cfs_shard_commit(struct cfs_shard *sh, struct cfs_items *it,
 				      const struct cfs_record_dep *deps, uint32_t dep_count,
 				      struct cfs_shard_request *rq)

@@ -237,6 +237,14 @@ void cfs_shard_check(struct cfs_shard *sh, void (*report)(void *ctx, const char 
  * suspend. */
 void cfs_shard_items(struct cfs_shard *sh, struct cfs_items *it);
 /*
+ * What a request says that its record rests on, at most CFS_RECORD_DEPS_MAX. Records of an earlier
+ * start are left out: those that are there were flushed before anybody served, and one that a power
+ * cut took has its index used again, for another. 0; -EINVAL.
+ */
+int cfs_shard_deps(const struct cfs_shard *sh, const struct cfs_msg *m, struct cfs_record_dep *deps,
+		   uint32_t *count_out);
+
+/*
  * Places @it as the next record and applies it. With @rq (of a change): its (session, sequence) and
  * its reply as filled in so far are kept as the answer, in the same record, and that is what will
  * be sent.

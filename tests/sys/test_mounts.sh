@@ -196,7 +196,44 @@ handles() {
 	same "$(stat -c %i "$mnt/a/b/h")" "$f"
 }
 
+# A mount outlives a power cut of its server: what it has heard of sizes is not so any more. The
+# server alone is killed and its tail taken away; it flushes seldom enough to have lost something.
+server_power_cut() {
+	local size
+	must "$tool" fill "$mnt/f" 2097152 1
+	sync -d "$mnt/f"
+	exec 7<>"$mnt/f"
+	dd if=/dev/zero bs=1M count=4 oflag=append conv=notrunc of="$mnt/f" status=none
+	same "$(stat -c %s "$mnt/f")" 6291456
+	# Written inside of the size that is about to go.
+	printf old | dd of="$mnt/f" bs=1 seek=5000000 conv=notrunc status=none
+	fs_kill_server
+	must rm "/dev/shm/claudefs-$uuid"-*
+	start_server 7<&-
+	[ -z "$why" ] || return
+	same "$(dd bs=1M skip=4 iflag=fullblock status=none <&7 | wc -c)" 0
+	size=$(stat -c %s "$mnt/f")
+	same "$size" 2097152
+	printf new | dd of="$mnt/f" bs=1 seek=5500000 conv=notrunc status=none
+	same "$(stat -c %s "$mnt/f")" 5500003
+	same "$(tail -c +2097153 "$mnt/f" | tr -d '\0')" new
+	exec 7<&-
+}
+
+case_power_cut() {
+	fs_options="--flush-interval 60s"
+	fs_make "$1" 1G
+	uuid=$(sed -n 's/^uuid: *//p' "$CFS_SCRATCH/must.out" | tr -d -)
+	[ -n "$uuid" ] || fail "mkfs says no uuid"
+	[ -n "$why" ] || fs_up
+	[ -n "$why" ] || server_power_cut
+	fs_down
+	fs_fsck
+	fs_options=
+}
+
 for s in tcp-1 tcp-2; do
+	case_run "$s/server-power-cut" case_power_cut "$s"
 	[ "$s" = tcp-1 ] && [ "$CFS_COUNTS" != full ] && continue
 	for c in atime_seen atime_at_close guarded options handles; do
 		case_run "$s/$c" fs_with "$s" 1G "$c"
