@@ -271,7 +271,7 @@ CFS_AWAITS int cfs_data_serve_clone(struct cfs_data *d, struct cfs_shard_request
 		rc = -EINVAL;
 	if (rc == 0)
 		rc = cfs_data_clone_begin(d, &c);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	/* Nothing has suspended since, so nothing has changed. */
 	cfs_shard_items(d->shard, &it);

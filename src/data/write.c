@@ -283,7 +283,7 @@ CFS_AWAITS int cfs_data_serve_write(struct cfs_data *d, struct cfs_shard_request
 	rc = payload(rq, w.off_bytes, w.len_bytes, &w.data, &buf);
 	if (rc == 0)
 		rc = cfs_data_write_begin(d, &w);
-	if (rc < 0) {
+	if (rc != 0) {
 		cfs_buf_put(buf);
 		return rc == -CFS_EOLD_CUT ? cfs_data_cut_check(d, rq) : rc;
 	}

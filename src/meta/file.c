@@ -408,7 +408,7 @@ static CFS_AWAITS int write_once(struct write *w)
 
 	if (rc == 0)
 		rc = cfs_file_use(w->m, w->rq->msg->ino, &w->u);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	rc = cfs_iflags_may_write(w->u.i, w->rq->msg->flags & CFS_F_APPEND);
 	if (rc < 0) {
@@ -472,11 +472,9 @@ static CFS_AWAITS int serve_wrote(struct cfs_meta *m, struct cfs_shard_request *
 	if (rc < 0)
 		return rc;
 	i = cfs_meta_inode(m, msg->ino, &rc);
-	if (i && !S_ISREG(i->attr.mode))
-		rc = -EINVAL;
-	if (rc == 0)
-		rc = cfs_iflags_may_write(i, false);
-	if (rc == 0) {
+	if (i)
+		rc = S_ISREG(i->attr.mode) ? cfs_iflags_may_write(i, false) : -EINVAL;
+	if (i && rc == 0) {
 		cfs_shard_items(m->shard, &it);
 		cfs_file_set_times(m, &set);
 		if (cfs_msg_is_set(msg, blocks) && msg->blocks) {
@@ -627,7 +625,7 @@ CFS_AWAITS int cfs_file_truncate(struct cfs_meta *m, struct cfs_shard_request *r
 	rc = cfs_meta_settle(m, ino);
 	if (rc == 0)
 		rc = cfs_file_use(m, ino, &t.u);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	rc = cfs_lock_take(&t.u.f->lock);
 	if (rc == 0) {

@@ -205,7 +205,7 @@ CFS_AWAITS int cfs_file_fallocate(struct cfs_meta *m, struct cfs_shard_request *
 		rc = cfs_meta_settle(m, rq->msg->ino);
 	if (rc == 0)
 		rc = cfs_file_use(m, rq->msg->ino, &u);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	rc = cfs_lock_take(&u.f->lock);
 	if (rc == 0) {
