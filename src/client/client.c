@@ -168,6 +168,12 @@ void cfs_client_op_interrupt(struct cfs_client_op *op)
 	cfs_waitq_wake_all(&op->waiters);
 }
 
+void cfs_client_op_signal(struct cfs_client_op *op)
+{
+	op->is_signaled = true;
+	cfs_waitq_wake_all(&op->waiters);
+}
+
 void cfs_client_bytes_fini(struct cfs_client_bytes *b)
 {
 	cfs_net_reply_fini(&b->reply);

@@ -55,11 +55,14 @@ struct cfs_client_op {
 	uint32_t uid, gid; /* owner of what is created */
 	uint32_t umask; /* taken from modes of what is created, where no default ACL is; init: 0 */
 	bool is_interrupted;
+	bool is_signaled; /* its wait for a lock is over */
 	bool keeps_atime; /* its reads change no access time */
 	struct cfs_waitq waiters;
 };
 
 void cfs_client_op_init(struct cfs_client_op *op, struct cfs_client *c, uint32_t uid, uint32_t gid);
+/* Ends its wait for a lock with -EINTR, nothing else. */
+void cfs_client_op_signal(struct cfs_client_op *op);
 /* Ends its waits for a server with -EINTR. A call that a server has goes on to its answer. */
 void cfs_client_op_interrupt(struct cfs_client_op *op);
 
@@ -196,6 +199,33 @@ CFS_AWAITS int cfs_client_copy(struct cfs_client_op *op, const struct cfs_client
 CFS_AWAITS int cfs_client_seek(struct cfs_client_op *op, uint64_t ino, uint64_t off_bytes,
 			       uint32_t whence, uint64_t *off_out);
 CFS_AWAITS int cfs_client_fsync(struct cfs_client_op *op, uint64_t ino, bool is_datasync);
+
+/* --- locks of regular files --- */
+
+struct cfs_client_lock {
+	uint64_t owner; /* a number of the caller's: what one owner holds is in nobody else's way
+			 */
+	uint64_t start, end; /* first and last byte, up to INT64_MAX */
+	uint32_t type;       /* CFS_LOCK_ */
+	uint32_t pid;        /* for others that ask who holds it */
+	bool is_flock;       /* flock(2): of all of the file, and of no concern to others */
+	/* Asked when it has to wait: whether the wait fails if it closes a cycle of waits. NULL:
+	 * no.
+	 */
+	CFS_AWAITS bool (*finds_deadlocks)(void *arg);
+	void *arg;
+};
+/*
+ * Sets what the owner holds of a range. With @waits it waits until it may. -EAGAIN: others hold it
+ * (a flock of the owner's is given up then); -EINTR: its wait was ended by a signal; -EDEADLK;
+ * -ENOLCK: too many; -EINVAL. A server gives all of a session's locks up when it ends.
+ */
+CFS_AWAITS int cfs_client_lock(struct cfs_client_op *op, uint64_t ino,
+			       const struct cfs_client_lock *l, bool waits);
+/* Who keeps @l from being set: *@l is one of those then, without owner; else its type is
+ * CFS_LOCK_NONE. Asked with CFS_LOCK_NONE: what of the range the owner holds itself. */
+CFS_AWAITS int cfs_client_lock_test(struct cfs_client_op *op, uint64_t ino,
+				    struct cfs_client_lock *l);
 
 /* --- the whole --- */
 

@@ -20,6 +20,9 @@
 #define CFS_CLIENT_BAD_REPLY_TRIES 8u
 #define CFS_CLIENT_CRCS_MAX (CFS_IO_BYTES_MAX / CFS_BLOCK_BYTES)
 #define CFS_CLIENT_OPEN_FLAGS (CFS_F_TRUNC | CFS_F_KILLPRIV | CFS_F_WRITE | CFS_F_APPEND)
+#define CFS_CLIENT_LOCK_WAITS_MAX 16u /* held by servers, of 64 credits of a connection */
+#define CFS_CLIENT_LOCK_HOLD_MS 2000u
+#define CFS_CLIENT_LOCK_POLL_NS (200ull * 1000 * 1000)
 #define CFS_CLIENT_PIECES_MAX 2u /* chunks that CFS_IO_BYTES_MAX bytes can touch */
 
 struct cfs_client_peer {
@@ -82,6 +85,7 @@ struct cfs_client {
 
 	uint64_t session, next_seq, hlc;
 	struct cfs_list changes; /* unanswered ones in order of their sequence */
+	uint32_t lock_waits;     /* LOCK_WAITs that a server holds */
 	uint32_t floor_waiters;  /* operations that wait for the oldest change to be answered */
 
 	struct cfs_group fibers;

@@ -127,6 +127,7 @@ enum fuse_opcode {
 #define FOPEN_KEEP_CACHE (1u << 1)
 #define FOPEN_NONSEEKABLE (1u << 2)
 #define FOPEN_CACHE_DIR (1u << 3)
+#define FUSE_LK_FLOCK (1u << 0)
 #define FOPEN_NOFLUSH (1u << 5)
 #define FOPEN_PARALLEL_DIRECT_WRITES (1u << 6)
 
@@ -295,6 +296,32 @@ struct fuse_release_in {
 	uint32_t flags;
 	uint32_t release_flags;
 	uint64_t lock_owner;
+};
+
+struct fuse_flush_in {
+	uint64_t fh;
+	uint32_t unused;
+	uint32_t padding;
+	uint64_t lock_owner;
+};
+
+struct fuse_file_lock {
+	uint64_t start;
+	uint64_t end; /* last byte */
+	uint32_t type;
+	uint32_t pid; /* tgid */
+};
+
+struct fuse_lk_in { /* GETLK, SETLK, SETLKW */
+	uint64_t fh;
+	uint64_t owner;
+	struct fuse_file_lock lk;
+	uint32_t lk_flags; /* FUSE_LK_FLOCK */
+	uint32_t padding;
+};
+
+struct fuse_lk_out {
+	struct fuse_file_lock lk;
 };
 
 struct fuse_read_in {
@@ -493,6 +520,9 @@ _Static_assert(sizeof(struct fuse_init_out) == 64, "as in the kernel");
 _Static_assert(sizeof(struct fuse_setattr_in) == 88, "as in the kernel");
 _Static_assert(sizeof(struct fuse_setxattr_in) == 16, "as in the kernel");
 _Static_assert(sizeof(struct fuse_open_out) == 16, "as in the kernel");
+_Static_assert(sizeof(struct fuse_flush_in) == 24, "as in the kernel");
+_Static_assert(sizeof(struct fuse_lk_in) == 48, "as in the kernel");
+_Static_assert(sizeof(struct fuse_lk_out) == 24, "as in the kernel");
 _Static_assert(sizeof(struct fuse_release_in) == 24, "as in the kernel");
 _Static_assert(sizeof(struct fuse_read_in) == 40, "as in the kernel");
 _Static_assert(sizeof(struct fuse_write_in) == 40, "as in the kernel");

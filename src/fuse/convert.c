@@ -168,13 +168,15 @@ uint32_t cfs_fuse_dirent_encode(const struct cfs_entry *e, bool is_plus, uint8_t
  */
 uint32_t cfs_fuse_open_flags(uint64_t features, uint32_t flags, uint64_t size_bytes)
 {
-	const uint32_t direct = FOPEN_NOFLUSH | FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
+	/* A FLUSH tells that an owner's locks are to go; it is needed for nothing else. */
+	const uint32_t plain = features & FUSE_POSIX_LOCKS ? 0 : FOPEN_NOFLUSH;
+	const uint32_t direct = plain | FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
 
 	if ((flags & O_ACCMODE) == O_WRONLY)
 		return direct;
 	if (!(features & FUSE_DIRECT_IO_ALLOW_MMAP))
-		return FOPEN_NOFLUSH;
+		return plain;
 	if ((flags & O_ACCMODE) == O_RDWR)
 		return direct;
-	return size_bytes <= CFS_FUSE_BLKSIZE ? direct : FOPEN_NOFLUSH;
+	return size_bytes <= CFS_FUSE_BLKSIZE ? direct : plain;
 }

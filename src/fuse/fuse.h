@@ -72,6 +72,10 @@ struct cfs_fuse_handlers {
 	CFS_AWAITS int (*seek)(struct cfs_client_op *op, uint64_t ino, uint64_t off_bytes,
 			       uint32_t whence, uint64_t *off_out);
 	CFS_AWAITS int (*fsync)(struct cfs_client_op *op, uint64_t ino, bool is_datasync);
+	CFS_AWAITS int (*lock)(struct cfs_client_op *op, uint64_t ino,
+			       const struct cfs_client_lock *l, bool waits);
+	CFS_AWAITS int (*lock_test)(struct cfs_client_op *op, uint64_t ino,
+				    struct cfs_client_lock *l);
 	CFS_AWAITS int (*statfs)(struct cfs_client_op *op, struct cfs_statfs *out);
 	CFS_AWAITS int (*status)(struct cfs_client_op *op, uint32_t flags,
 				 struct cfs_client_bytes *out);

@@ -49,6 +49,8 @@ struct cfs_fuse_acl_slot {
 	uint32_t pid;
 };
 
+#define CFS_FUSE_LOCK_BUCKETS 1024u
+
 struct cfs_fuse {
 	const struct cfs_fuse_opts *opts;
 	const struct cfs_fuse_handlers *handlers;
@@ -72,6 +74,12 @@ struct cfs_fuse {
 	struct cfs_list mem_idle;
 	uint32_t mem_idle_count, mem_count, mem_pooled, mem_pooled_max;
 	struct cfs_waitq mem_waiters;
+
+	uint64_t last_fh; /* of a file's open: 1, 2, ... */
+	/* lock.c: owners that may hold locks, by the inode */
+	struct cfs_list lock_owners[CFS_FUSE_LOCK_BUCKETS];
+	uint32_t lock_owner_count;
+	struct cfs_waitq lock_drops; /* woken when an owner is through */
 
 	uint32_t interrupted_count; /* requests that a signal that does not kill has reached */
 	bool is_watching;
@@ -121,6 +129,18 @@ const char *cfs_fuse_opcode_name(uint32_t opcode);
 /* Whether a signal that does not kill its sender may end a request's wait for a lost server: it
  * changes nothing. */
 bool cfs_fuse_opcode_is_read(uint32_t opcode);
+
+/* --- lock.c --- */
+
+void cfs_fuse_locks_init(struct cfs_fuse *f);
+void cfs_fuse_locks_fini(struct cfs_fuse *f); /* no request is under way */
+CFS_AWAITS void cfs_fuse_serve_getlk(struct cfs_fuse_req *req);
+CFS_AWAITS void cfs_fuse_serve_setlk(struct cfs_fuse_req *req);
+CFS_AWAITS void cfs_fuse_serve_flush(struct cfs_fuse_req *req);
+/* Whether a FLUSH of these arguments has nothing to do. */
+bool cfs_fuse_flush_is_idle(const struct cfs_fuse *f, uint64_t ino, const uint8_t *args);
+/* The open file description of a RELEASE is gone: so are its locks. */
+CFS_AWAITS void cfs_fuse_locks_release(struct cfs_fuse_req *req);
 
 /* --- ioctl.c --- */
 

@@ -10,7 +10,8 @@ static const uint64_t wanted = FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_EXPO
 			       FUSE_READDIRPLUS_AUTO | FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS |
 			       FUSE_ABORT_ERROR | FUSE_MAX_PAGES | FUSE_HANDLE_KILLPRIV_V2 |
 			       FUSE_INIT_EXT | FUSE_DIRECT_IO_ALLOW_MMAP | FUSE_HAS_RESEND |
-			       FUSE_POSIX_ACL | FUSE_DONT_MASK | FUSE_SETXATTR_EXT;
+			       FUSE_POSIX_ACL | FUSE_DONT_MASK | FUSE_SETXATTR_EXT |
+			       FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS;
 
 int cfs_fuse_negotiate(const struct fuse_init_in *in, uint32_t in_bytes, uint64_t allowed,
 		       struct fuse_init_out *out, uint64_t *features_out)
@@ -38,6 +39,9 @@ int cfs_fuse_negotiate(const struct fuse_init_in *in, uint32_t in_bytes, uint64_
 	 */
 	if (!(features & FUSE_POSIX_ACL) || !(features & FUSE_DONT_MASK))
 		features &= ~(FUSE_POSIX_ACL | FUSE_DONT_MASK);
+	/* Of both kinds, or the kernel's own. */
+	if (!(features & FUSE_POSIX_LOCKS) || !(features & FUSE_FLOCK_LOCKS))
+		features &= ~(FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS);
 	if (!(features & FUSE_DO_READDIRPLUS))
 		features &= ~FUSE_READDIRPLUS_AUTO;
 	out->max_readahead = CFS_FUSE_READ_AHEAD_BYTES < in->max_readahead

@@ -43,6 +43,8 @@ const struct cfs_fuse_handlers cfs_fuse_client_handlers = {
 	.copy = cfs_client_copy,
 	.seek = cfs_client_seek,
 	.fsync = cfs_client_fsync,
+	.lock = cfs_client_lock,
+	.lock_test = cfs_client_lock_test,
 	.statfs = cfs_client_statfs,
 	.status = cfs_client_status,
 };
@@ -435,10 +437,11 @@ static CFS_AWAITS void op_removexattr(struct cfs_fuse_req *req)
 
 /* --- files --- */
 
-static void open_out(const struct cfs_fuse_req *req, uint32_t flags, const struct cfs_attr *attr,
+static void open_out(struct cfs_fuse_req *req, uint32_t flags, const struct cfs_attr *attr,
 		     struct fuse_open_out *out)
 {
 	memset(out, 0, sizeof(*out));
+	out->fh = ++req->fuse->last_fh;
 	out->open_flags = cfs_fuse_open_flags(req->fuse->features, flags, attr->size);
 }
 
@@ -508,6 +511,7 @@ static CFS_AWAITS void op_tmpfile(struct cfs_fuse_req *req)
 /* Nobody waits for it: the kernel has the close(2) done already. */
 static CFS_AWAITS void op_release(struct cfs_fuse_req *req)
 {
+	cfs_fuse_locks_release(req);
 	reply_rc(req, HANDLE(req, release, req->in.nodeid));
 }
 
@@ -777,8 +781,10 @@ static const struct {
 	[FUSE_GETXATTR] = { op_getxattr, READS },
 	[FUSE_LISTXATTR] = { op_listxattr, READS },
 	[FUSE_REMOVEXATTR] = { op_removexattr, CHANGES },
-	/* Writes have reached the server when they return, and locks are the kernel's own. */
-	[FUSE_FLUSH] = { op_ok, READS },
+	[FUSE_FLUSH] = { cfs_fuse_serve_flush, CHANGES },
+	[FUSE_GETLK] = { cfs_fuse_serve_getlk, READS },
+	[FUSE_SETLK] = { cfs_fuse_serve_setlk, CHANGES },
+	[FUSE_SETLKW] = { cfs_fuse_serve_setlk, CHANGES },
 	[FUSE_OPENDIR] = { op_opendir, READS },
 	[FUSE_READDIR] = { op_readdir, READS },
 	[FUSE_RELEASEDIR] = { op_ok, READS },

@@ -176,11 +176,11 @@ static ssize_t send_reply(struct cfs_fuse *f, uint64_t unique, int rc, const voi
 }
 
 /* The kernel takes -errno below 512 only. */
-static int error_for_kernel(int rc)
+static int error_for_kernel(int rc, bool may_be_again)
 {
 	int error = cfs_err_class(rc);
 
-	if (error == -ECANCELED || error == -EAGAIN || error <= -512)
+	if (error == -ECANCELED || (error == -EAGAIN && !may_be_again) || error <= -512)
 		return -EIO;
 	return error;
 }
@@ -188,10 +188,8 @@ static int error_for_kernel(int rc)
 static void reply_unique(struct cfs_fuse *f, uint64_t unique, int rc, const void *out,
 			 size_t out_bytes)
 {
-	ssize_t n;
+	ssize_t n = send_reply(f, unique, rc, out, rc < 0 ? 0 : out_bytes);
 
-	n = rc < 0 ? send_reply(f, unique, error_for_kernel(rc), NULL, 0)
-		   : send_reply(f, unique, 0, out, out_bytes);
 	/* ENOENT: the request was interrupted and is forgotten; ENODEV: unmounted. */
 	if (n >= 0 || n == -ENOENT || n == -ENODEV || n == -ECONNABORTED)
 		return;
@@ -209,7 +207,10 @@ void cfs_fuse_reply(struct cfs_fuse_req *req, int rc, const void *out, size_t ou
 	req->is_replied = true;
 	/* Before the reply: who reads the counters next shall see it counted. */
 	cfs_hist_add(&f->hist[req->in.opcode], cfs_now_ns() - req->begin_ns);
-	reply_unique(f, req->in.unique, rc, out, out_bytes);
+	if (rc < 0)
+		rc = error_for_kernel(rc, req->in.opcode == FUSE_SETLK ||
+						  req->in.opcode == FUSE_SETLKW);
+	reply_unique(f, req->in.unique, CFS_MIN(rc, 0), out, out_bytes);
 }
 
 static CFS_AWAITS void request_fiber(void *arg)
@@ -308,6 +309,9 @@ static void interrupt(struct cfs_fuse *f, uint64_t unique)
 			continue;
 		req->is_interrupted = true;
 		f->interrupted_count++;
+		/* A wait for a lock has changed nothing yet. */
+		if (req->in.opcode == FUSE_SETLKW)
+			cfs_client_op_signal(&req->op);
 		if (cfs_fuse_opcode_is_read(req->in.opcode) || is_dying(req->in.pid))
 			cfs_client_op_interrupt(&req->op);
 		else if (!f->is_watching)
@@ -412,6 +416,11 @@ static bool serve_at_once(struct cfs_fuse *f, const struct fuse_in_header *in, c
 	}
 	if (!f->is_ready) {
 		reply_unique(f, in->unique, -EIO, NULL, 0);
+		return true;
+	}
+	if (in->opcode == FUSE_FLUSH && cfs_fuse_flush_is_idle(f, in->nodeid, args)) {
+		cfs_hist_add(&f->hist[FUSE_FLUSH], 0);
+		reply_unique(f, in->unique, 0, NULL, 0);
 		return true;
 	}
 	return false;
@@ -528,6 +537,7 @@ static void session_destroy(struct cfs_fuse *f)
 		mem_destroy(f, cfs_list_entry(n, struct cfs_fuse_mem, link));
 	while ((n = cfs_list_pop(&f->requests_idle)) != NULL)
 		free(cfs_list_entry(n, struct cfs_fuse_req, link));
+	cfs_fuse_locks_fini(f);
 	free(f);
 }
 
@@ -550,6 +560,7 @@ static struct cfs_fuse *session_create(const struct cfs_fuse_opts *opts)
 	cfs_list_init(&f->requests);
 	cfs_list_init(&f->requests_idle);
 	cfs_list_init(&f->mem_idle);
+	cfs_fuse_locks_init(f);
 	f->poller.poll = fuse_poll;
 	f->poller.arg = f;
 	f->poller.fd = opts->fd;

@@ -19,6 +19,7 @@
 #include "base/reactor.h"
 #include "base/util.h"
 #include "meta/file.h"
+#include "meta/lock.h"
 #include "meta/tx.h"
 
 #define AGAIN_ROUNDS_MAX 200u
@@ -272,6 +273,8 @@ static int meta_apply(void *part, const struct cfs_item *item, const struct cfs_
 		return apply_serials(m, item);
 	case CFS_META_FORWARDED:
 		return cfs_forward_apply(m, item);
+	case CFS_META_LOCK:
+		return cfs_lock_apply(m, item, is_load);
 	default:
 		return cfs_tx_apply(m, item, pos, is_load);
 	}
@@ -431,6 +434,12 @@ static CFS_AWAITS int serve_here(struct cfs_meta *m, struct cfs_shard_request *r
 		return cfs_meta_serve_release(m, rq);
 	case CFS_OP_PARENT:
 		return cfs_meta_serve_parent(m, rq);
+	case CFS_OP_LOCK:
+		return cfs_meta_serve_lock(m, rq);
+	case CFS_OP_LOCK_TEST:
+		return cfs_meta_serve_lock_test(m, rq);
+	case CFS_OP_LOCK_WAIT:
+		return cfs_meta_serve_lock_wait(m, rq);
 	case CFS_OP_WRITE:
 	case CFS_OP_WROTE:
 	case CFS_OP_FALLOCATE:
@@ -464,6 +473,8 @@ static CFS_AWAITS int meta_serve(void *part, struct cfs_shard_request *rq)
 		return cfs_tx_serve_ask(m, rq);
 	case CFS_OP_SERIALS:
 		return cfs_serials_serve(m, rq);
+	case CFS_OP_LOCK_WAITS:
+		return cfs_meta_serve_lock_waits(m, rq);
 	case CFS_OP_RENAME: /* shard 0 serves it for directories of others too */
 		return cfs_meta_serve_rename(m, rq);
 	default:
@@ -619,6 +630,24 @@ static CFS_AWAITS int write_dentries(struct writer *w, struct cfs_inode *dir)
 	return rc;
 }
 
+/* As they are now: they may move in their table while they are written. */
+static CFS_AWAITS int write_locks(struct writer *w, const struct cfs_inode *i)
+{
+	const struct cfs_lock_set *set = cfs_inode_locks_of(i);
+	uint32_t count = set ? set->count : 0;
+	struct cfs_range_lock *locks = malloc((count + 1ul) * sizeof(*locks));
+	int rc = locks ? 0 : -ENOMEM;
+
+	if (rc == 0 && count)
+		memcpy(locks, set->locks, count * sizeof(*locks));
+	for (uint32_t k = 0; rc == 0 && k < count; k++) {
+		cfs_meta_add_lock(&w->it, i->attr.ino, &locks[k]);
+		rc = writer_flush(w, SLICE_BYTES);
+	}
+	free(locks);
+	return rc;
+}
+
 static CFS_AWAITS int write_inode(struct writer *w, struct cfs_inode *i)
 {
 	uint64_t ino = i->attr.ino;
@@ -638,6 +667,8 @@ static CFS_AWAITS int write_inode(struct writer *w, struct cfs_inode *i)
 		cfs_meta_add_open(&w->it, ino, o->session, o->count);
 	cfs_inode_pin(i);
 	rc = writer_flush(w, SLICE_BYTES);
+	if (rc == 0 && cfs_inode_locks_of(i))
+		rc = write_locks(w, i);
 	if (rc == 0 && i->xattrs)
 		rc = write_xattrs(w, i);
 	if (rc == 0 && i->dir)
@@ -708,8 +739,13 @@ static CFS_AWAITS void meta_session_end(void *part, uint64_t session)
 	int rc = walk ? 0 : -ECANCELED;
 
 	while (rc != -ECANCELED && (i = walk_next(walk))) {
-		if (cfs_inode_open_count(i, session))
-			rc = cfs_meta_close(m, NULL, i->attr.ino, session, true);
+		bool is_open = cfs_inode_open_count(i, session) > 0;
+		uint64_t ino = i->attr.ino;
+
+		if (cfs_inode_has_lock_session(i, session))
+			rc = cfs_lock_session_end(m, ino, session);
+		if (rc != -ECANCELED && is_open)
+			rc = cfs_meta_close(m, NULL, ino, session, true);
 	}
 	walk_stop(walk);
 	cfs_forwards_session_end(m, session);
@@ -747,6 +783,12 @@ static void meta_check(void *part, void (*report)(void *ctx, const char *what), 
 	}
 }
 
+static void lock_is_bad(void *ctx, const char *what)
+{
+	(void)what;
+	*(bool *)ctx = true;
+}
+
 void cfs_meta_walk(const struct cfs_meta *m,
 		   void (*fn)(void *ctx, const struct cfs_meta_fact *fact), void *ctx)
 {
@@ -766,6 +808,13 @@ void cfs_meta_walk(const struct cfs_meta *m,
 			fact.name = (struct cfs_bytes){ (const uint8_t *)i->dir->name,
 							i->dir->name_bytes };
 		fn(ctx, &fact);
+		if (cfs_inode_locks_of(i)) {
+			fact = (struct cfs_meta_fact){ .kind = CFS_META_FACT_LOCKS,
+						       .shard = m->shard->id,
+						       .ino = i->attr.ino };
+			cfs_lock_set_check(cfs_inode_locks_of(i), lock_is_bad, &fact.is_bad);
+			fn(ctx, &fact);
+		}
 		while (i->dir && (d = cfs_dentry_after(i, d ? d->cookie : 0))) {
 			fact = (struct cfs_meta_fact){
 				.kind = CFS_META_FACT_DENTRY,
@@ -789,8 +838,12 @@ void cfs_meta_sessions(const struct cfs_meta *m, void (*fn)(void *ctx, uint64_t 
 	cfs_list_for_each(l, &m->tables.inodes) {
 		const struct cfs_inode *i = cfs_list_entry(l, struct cfs_inode, all);
 
+		const struct cfs_lock_set *locks = i->is_gone ? NULL : cfs_inode_locks_of(i);
+
 		for (const struct cfs_open *o = i->is_gone ? NULL : i->opens; o; o = o->next)
 			fn(ctx, o->session);
+		for (uint32_t k = 0; locks && k < locks->count; k++)
+			fn(ctx, locks->locks[k].session);
 	}
 }
 
@@ -819,7 +872,7 @@ const struct cfs_shard_part_ops cfs_meta_part_ops = {
 	.kind_first = CFS_ITEM_META_FIRST,
 	.kind_last = CFS_ITEM_META_LAST,
 	.op_first = CFS_OP_LOOKUP,
-	.op_last = CFS_OP_COPY,
+	.op_last = CFS_OP_LOCK_WAITS,
 	.op2_first = CFS_OP_TX_PREPARE,
 	.op2_last = CFS_OP_PARENT,
 	.create = meta_create,

@@ -1,8 +1,8 @@
 /*
  * The namespace part of a shard (doc/design/namespace.md, transactions.md): directories, inodes,
- * names, attributes, extended attributes, opens, and two-phase commit for what spans shards. It
- * serves requests 16..36 and 64..68 of proto/msg.h and owns the items of meta_format.h. The shard
- * layer drives it through cfs_meta_part_ops; everything runs on the shard's core.
+ * names, attributes, extended attributes, opens, locks, and two-phase commit for what spans shards.
+ * It serves requests 16..44 and 64..68 of proto/msg.h and owns the items of meta_format.h. The
+ * shard layer drives it through cfs_meta_part_ops; everything runs on the shard's core.
  */
 #ifndef CFS_META_META_H
 #define CFS_META_META_H
@@ -33,7 +33,8 @@ struct cfs_meta_stats {
 /* Walks all inodes: for tests and reports. */
 void cfs_meta_stats(const struct cfs_meta *m, struct cfs_meta_stats *out);
 
-/* Every session that has something open, as often as it has: after a load nobody else knows them.
+/* Every session that has something open or locked, as often as it has: after a load nobody else
+ * knows them.
  */
 void cfs_meta_sessions(const struct cfs_meta *m, void (*fn)(void *ctx, uint64_t session),
 		       void *ctx);
@@ -49,6 +50,7 @@ enum cfs_meta_fact_kind {
 	CFS_META_FACT_DENTRY,
 	CFS_META_FACT_PREPARED, /* ino: a key that is held */
 	CFS_META_FACT_DECISION,
+	CFS_META_FACT_LOCKS, /* ino: somebody holds locks of it */
 };
 
 struct cfs_meta_fact {
@@ -59,6 +61,7 @@ struct cfs_meta_fact {
 	const struct cfs_attr *attr; /* an inode's */
 	struct cfs_bytes name;       /* a dentry's; a directory inode's own name in attr->parent */
 	bool is_open;                /* an inode's */
+	bool is_bad;                 /* locks: they contradict each other */
 	uint64_t tx_shard, tx_epoch, tx_count;
 };
 void cfs_meta_walk(const struct cfs_meta *m,

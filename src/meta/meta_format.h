@@ -37,6 +37,7 @@ enum cfs_meta_item {
 	CFS_META_TX_FORGET = 52,
 	CFS_META_TX_ENDED =
 		53, /* checkpoint of a participant: numbers that ended here, of one coordinator */
+	CFS_META_LOCK = 54,       /* lock_format.h: what an owner holds of a file */
 	CFS_META_FILE_FIRST = 64, /* file.c: 64..79 */
 	CFS_META_FILE_LAST = 79,
 	/* 80..95: steps of TX_PREPARE messages, never in a record (tx_format.h) */

@@ -19,6 +19,7 @@
 #include "base/util.h"
 #include "meta/acl.h"
 #include "meta/file.h"
+#include "meta/lock.h"
 
 #define SLOTS_MIN 64u
 
@@ -30,7 +31,7 @@ int cfs_tables_init(struct cfs_tables *t)
 	t->inode_slots = calloc(SLOTS_MIN, sizeof(*t->inode_slots));
 	t->dentry_slots = calloc(SLOTS_MIN, sizeof(*t->dentry_slots));
 	t->inode_slot_count = t->dentry_slot_count = SLOTS_MIN;
-	if (t->inode_slots && t->dentry_slots)
+	if (t->inode_slots && t->dentry_slots && cfs_lock_table_create(&t->locks) == 0)
 		return 0;
 	cfs_tables_fini(t);
 	return -ENOMEM;
@@ -44,6 +45,7 @@ void cfs_tables_fini(struct cfs_tables *t)
 		cfs_inode_remove(t, cfs_list_first(&t->inodes, struct cfs_inode, all));
 	free(t->inode_slots);
 	free(t->dentry_slots);
+	cfs_lock_table_destroy(t->locks);
 	memset(t, 0, sizeof(*t));
 }
 
@@ -103,6 +105,7 @@ uint32_t cfs_inode_open_count(const struct cfs_inode *i, uint64_t session)
 static void inode_free(struct cfs_inode *i)
 {
 	cfs_file_free(i->file);
+	cfs_inode_locks_free(i);
 	free(i->dir);
 	free(i->target);
 	free(i);
@@ -177,6 +180,7 @@ void cfs_inode_remove(struct cfs_tables *t, struct cfs_inode *i)
 		cfs_dentry_remove(t, d);
 	while (i->opens)
 		(void)cfs_inode_set_open(i, i->opens->session, 0);
+	cfs_inode_locks_clear(t->locks, i);
 	while (i->xattrs) {
 		struct cfs_xattr *x = i->xattrs;
 
@@ -531,6 +535,11 @@ void cfs_tables_check(const struct cfs_tables *t, void (*report)(void *ctx, cons
 		if (S_ISLNK(i->attr.mode) && !i->target)
 			report(ctx, "symbolic link without a target");
 		check_acls(i, report, ctx);
+		if (cfs_inode_locks_of(i)) {
+			cfs_lock_set_check(cfs_inode_locks_of(i), report, ctx);
+			if (!S_ISREG(i->attr.mode))
+				report(ctx, "lock: of what is no regular file");
+		}
 	}
 	if (inodes != t->inode_count)
 		report(ctx, "count of inodes differs from the table");

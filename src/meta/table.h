@@ -18,6 +18,8 @@
 #include "base/rb.h"
 #include "proto/msg.h"
 
+struct cfs_lock_table; /* lock.h */
+struct cfs_inode_locks;
 struct cfs_file; /* file.h: growth lock and intentions of one regular file */
 
 #define CFS_LINKS_MAX 65535u
@@ -62,7 +64,8 @@ struct cfs_inode {
 	struct cfs_open *opens;
 	struct cfs_dir *dir; /* of directories */
 	char *target;        /* of symbolic links, with a terminating 0; its length is attr.size */
-	struct cfs_file *file; /* file.c's; NULL until it is needed */
+	struct cfs_file *file;         /* file.c's; NULL until it is needed */
+	struct cfs_inode_locks *locks; /* lock.c's; NULL: nobody locks it */
 	uint32_t pins;
 	uint32_t xattr_bytes;
 	bool is_gone; /* removed from the tables; freed with the last pin */
@@ -86,6 +89,7 @@ struct cfs_tables {
 	uint64_t dentry_count, dentry_slot_count;
 	struct cfs_list inodes; /* newest first, so that a walk from old to new ends */
 	uint64_t seed;          /* of the dentry hash; random, per process */
+	struct cfs_lock_table *locks;
 	/* Test only: all cookies are this modulo, so that they collide; 0: no. */
 	uint64_t cookie_modulo;
 };

@@ -71,6 +71,9 @@
 	F(attr2, 42, bytes) /* of a second inode: the parent after a change */ \
 	F(chunk, 43, u64)   /* number of a chunk of a file */ \
 	F(cut2, 44, u64)    /* of the file in `ino2` */ \
+	F(owner, 45, u64)   /* of a lock: a number that the session chose */ \
+	F(lock, 46, u32)    /* CFS_LOCK_ type */ \
+	F(pid, 47, u32)     /* of who locks, on the client's machine */ \
 	F(iflags, 50, u32)  /* CFS_IFLAG_ bits */
 
 enum cfs_field {
@@ -88,6 +91,7 @@ enum cfs_field {
 #define CFS_H(x) CFS_HAS(x)
 #define CFS_H_NEW (CFS_H(mode) | CFS_H(uid) | CFS_H(gid))
 #define CFS_H_BULK (CFS_H(bulk_addr) | CFS_H(bulk_key) | CFS_H(bulk_len))
+#define CFS_H_LOCK (CFS_H(ino) | CFS_H(owner) | CFS_H(lock) | CFS_H(off) | CFS_H(len))
 #define CFS_H_TX (CFS_H(tx_shard) | CFS_H(tx_epoch) | CFS_H(tx_count))
 #define CFS_OP_TABLE(O) \
 	/* node */ \
@@ -138,6 +142,13 @@ enum cfs_field {
 	O(COPY, 40, \
 	  CFS_H(ino) | CFS_H(ino2) | CFS_H(off) | CFS_H(len) | CFS_H(seed) | CFS_H(cut2), \
 	  CFS_H(flags), CFS_H(attr) | CFS_H(len), 1) /* ino2, seed, cut2: of the file it is of */ \
+	O(LOCK, 41, CFS_H_LOCK, CFS_H(flags) | CFS_H(pid), 0, 1) \
+	O(LOCK_TEST, 42, CFS_H_LOCK, CFS_H(flags), \
+	  CFS_H(lock) | CFS_H(off) | CFS_H(len) | CFS_H(pid), 0) \
+	O(LOCK_WAIT, 43, CFS_H_LOCK, CFS_H(flags) | CFS_H(count), 0, \
+	  0) /* count: for how many ms it may be held */ \
+	/* to shard 0: who waits, and in `data` for whom: (session, owner) pairs of u64 */ \
+	O(LOCK_WAITS, 44, CFS_H_LOCK | CFS_H(session), CFS_H(data), 0, 0) \
 	/* chunks: by the shard that holds them */ \
 	O(CHUNK_READ, 48, CFS_H(ino) | CFS_H(chunk) | CFS_H(off) | CFS_H(len) | CFS_H(cut), \
 	  CFS_H_BULK | CFS_H(flags), CFS_H(data) | CFS_H(len) | CFS_H(crcs) | CFS_H(cut), 0) \
@@ -215,6 +226,17 @@ enum cfs_op {
 #define CFS_F_INSIDE \
 	0x200000u /* WRITE: does not grow the file; what would lie past its end is left out, and \
 		     len of the reply says how much was written */
+
+#define CFS_F_FLOCK 0x1000000u /* LOCK, LOCK_TEST, LOCK_WAIT: of flock(2); off and len are all */
+#define CFS_F_LOCK_WAITS \
+	0x2000000u /* LOCK: the caller waits if need be, so those that wait already go first */
+#define CFS_F_LOCK_CYCLES 0x4000000u /* LOCK_WAIT: deadlocks are looked for */
+#define CFS_F_LOCK_LEAVES 0x8000000u /* LOCK_WAIT: waits no more; answered at once */
+
+/* Types of locks; off and len of a range that ends with the last possible byte: 2^63 - off. */
+#define CFS_LOCK_READ 0u
+#define CFS_LOCK_WRITE 1u
+#define CFS_LOCK_NONE 2u
 
 /* Attributes of an inode. */
 struct cfs_attr {

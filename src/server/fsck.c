@@ -215,6 +215,11 @@ static void collect_fact(void *ctx, const struct cfs_meta_fact *fact)
 	case CFS_META_FACT_DENTRY:
 		collect_dentry(f, fact);
 		break;
+	case CFS_META_FACT_LOCKS:
+		if (fact->is_bad)
+			finding(f, "inode %llu: its locks contradict each other",
+				(unsigned long long)fact->ino);
+		break;
 	case CFS_META_FACT_PREPARED:
 	case CFS_META_FACT_DECISION:
 		break; /* under way when the node stopped; the next start ends them */
