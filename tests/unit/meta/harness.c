@@ -669,10 +669,11 @@ CFS_AWAITS int harness_call(struct harness *h, struct cfs_msg *req, struct cfs_n
 	if (cfs_msg_size(req) < 0)
 		return (int)cfs_msg_size(req);
 	call_begin(h, &mine, true);
+	if (req->sess == 0)
+		req->sess = h->session;
 	if (is_change) {
 		mine.seq = ++h->seq;
 		cfs_list_append(&h->client_seqs, &mine.link);
-		req->sess = h->session;
 		req->seq = mine.seq;
 	}
 	for (;;) {

@@ -81,8 +81,9 @@ uint32_t harness_check(struct harness *h);
 
 /*
  * Sends a request as a client, to the shard it is for; a change gets a sequence number, and is sent
- * again over restarts until it is answered. Returns the reply's rc (0 or negative); the reply in
- * *out, to be ended by cfs_net_reply_fini() (always). */
+ * again over restarts until it is answered. It is of h->session unless it says of which. Returns
+ * the reply's rc (0 or negative); the reply in *out, to be ended by cfs_net_reply_fini() (always).
+ */
 CFS_AWAITS int harness_call(struct harness *h, struct cfs_msg *req, struct cfs_net_reply *out);
 
 /* Operations; each returns 0 or a negative code. Names are C strings. */

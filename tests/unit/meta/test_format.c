@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+#include "meta/lock_format.h"
 #include "meta/meta_format.h"
 #include "meta/table.h"
 
@@ -164,6 +165,49 @@ static void the_others_come_back(void **state)
 	assert_int_equal(cfs_meta_get_serials(&item, &a), -CFS_EBAD_FORMAT);
 }
 
+static void locks_come_back(void **state)
+{
+	const struct cfs_range_lock in = { .session = 6,
+					   .owner = 7,
+					   .start = 8,
+					   .end = CFS_LOCK_END_MAX,
+					   .pid = 9,
+					   .type = CFS_LOCK_NONE,
+					   .is_flock = true };
+	struct cfs_range_lock out = { 0 };
+	struct cfs_items it;
+	struct cfs_item item;
+	uint64_t ino;
+
+	(void)state;
+	cfs_items_init(&it, buf, sizeof(buf));
+	cfs_meta_add_lock(&it, 5, &in);
+	item = one(&it, CFS_META_LOCK);
+	assert_int_equal(cfs_meta_get_lock(&item, &ino, &out), 0);
+	assert_int_equal(ino, 5);
+	assert_int_equal(out.session, 6);
+	assert_int_equal(out.owner, 7);
+	assert_int_equal(out.start, 8);
+	assert_int_equal(out.end, CFS_LOCK_END_MAX);
+	assert_int_equal(out.pid, 9);
+	assert_int_equal(out.type, CFS_LOCK_NONE);
+	assert_true(out.is_flock);
+	item.len_bytes--;
+	assert_int_equal(cfs_meta_get_lock(&item, &ino, &out), -CFS_EBAD_FORMAT);
+	item.len_bytes += 2;
+	assert_int_equal(cfs_meta_get_lock(&item, &ino, &out), -CFS_EBAD_FORMAT);
+	/* A type, a kind and a range that are none. */
+	for (uint32_t at = 0; at < 3; at++) {
+		static const uint32_t bytes[] = { 44, 46, 39 };
+
+		cfs_items_init(&it, buf, sizeof(buf));
+		cfs_meta_add_lock(&it, 5, &in);
+		item = one(&it, CFS_META_LOCK);
+		((uint8_t *)(uintptr_t)item.data)[bytes[at]] = 0xff;
+		assert_int_equal(cfs_meta_get_lock(&item, &ino, &out), -CFS_EBAD_FORMAT);
+	}
+}
+
 static void overflow_is_remembered(void **state)
 {
 	struct cfs_items it;
@@ -178,9 +222,8 @@ static void overflow_is_remembered(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sets_come_back),
-		cmocka_unit_test(dentries_come_back),
-		cmocka_unit_test(the_others_come_back),
+		cmocka_unit_test(sets_come_back),         cmocka_unit_test(dentries_come_back),
+		cmocka_unit_test(the_others_come_back),   cmocka_unit_test(locks_come_back),
 		cmocka_unit_test(overflow_is_remembered),
 	};
 
