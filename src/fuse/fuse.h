@@ -2,8 +2,8 @@
  * The mount: ClaudeFS as a file system of the kernel, over /dev/fuse (doc/design/fuse.md).
  *
  * Translation, no policy: each request of the kernel becomes a call of the client in a fiber of its
- * own. Inode numbers are the kernel's node ids, so nothing is kept for what the kernel knows, and
- * FORGET has nothing to do. Until there are leases the kernel is told to cache nothing: time-outs
+ * own. Inode numbers are the kernel's node ids, so nothing is kept for what the kernel knows but
+ * who may hold locks, and FORGET has nothing to do. Until there are leases the kernel is told to cache nothing: time-outs
  * are 0, pages are dropped when a file's mtime or size has changed.
  */
 #ifndef CFS_FUSE_FUSE_H

@@ -399,6 +399,7 @@ static void cut(struct recovery *v)
 			}
 		}
 	}
+	cfs_assert(h->o.stores > 0);
 	for (uint32_t k = 0; k < h->o.shards; k++) {
 		if (end[k] < was[k])
 			cfs_store_recover_cut(h->stores[k % h->o.stores], k, end[k]);
@@ -459,6 +460,7 @@ static CFS_AWAITS void start_in_domain(struct harness *h)
 	h->tick_stable = 0;
 	h->scratch = malloc(CFS_RECORD_BYTES_MAX);
 	env_init(h);
+	cfs_assert(h->o.stores > 0);
 	for (uint32_t s = 0; s < h->o.stores; s++) {
 		rc = cfs_store_open(h->dev, s, &so, &h->stores[s]);
 		cfs_assert(rc == 0);
