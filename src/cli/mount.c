@@ -191,8 +191,11 @@ static int start(struct cli *c, struct cli_session *s, const struct cli_mount_re
 
 	s->ready = on_ready;
 	s->arg = &m;
-	if (request->is_foreground)
-		return cli_session_run(s) < 0 ? cli_fail_text(c, s->why) : CLI_OK;
+	if (request->is_foreground) {
+		rc = cli_session_run(s);
+		s->arg = NULL;
+		return rc < 0 ? cli_fail_text(c, s->why) : CLI_OK;
+	}
 	open_log(c, o->log ? o->log : request->log, s->dir);
 	rc = cli_daemon_fork(&m.daemon, text);
 	if (rc == 1) {
@@ -203,6 +206,7 @@ static int start(struct cli *c, struct cli_session *s, const struct cli_mount_re
 		}
 		exit(rc < 0 ? CLI_ERROR : CLI_OK);
 	}
+	s->arg = NULL;
 	if (rc < 0)
 		return cli_fail_text(c, text[0] ? text
 						: "the process in the background died; look "
@@ -217,7 +221,8 @@ static int find_dir(const struct cli *c, const char *path, char **dir_out)
 	return rc < 0 ? cli_fail(c, "mkdir", "%s: %s", path, cfs_err_text(rc)) : CLI_OK;
 }
 
-/* What has a slash in it is the path of a store, anything else a server's address. */
+/* What has a slash in it is the path of a store, anything else a server's address. @server: that,
+ * or where the store is served to others too. */
 static int find_source(const struct cli *c, const char *source, struct cli_session *s,
 		       char server[CFS_NET_ADDR_BYTES], char **store_out)
 {
@@ -226,8 +231,9 @@ static int find_source(const struct cli *c, const char *source, struct cli_sessi
 	if (strchr(source, '/')) {
 		*store_out = realpath(source, NULL);
 		s->store = *store_out;
-		return *store_out ? CLI_OK
-				  : cli_fail(c, "cfs mkfs", "%s: %s", source, strerror(errno));
+		if (!*store_out)
+			return cli_fail(c, "cfs mkfs", "%s: %s", source, strerror(errno));
+		return cli_listen(c, s, server);
 	}
 	s->server = server;
 	return cli_addr(source, c->cfg.fabric, server, why) < 0 ? cli_usage(c, "%s", why) : CLI_OK;

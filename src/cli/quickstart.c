@@ -192,9 +192,11 @@ static int start(struct cli *c, const struct quick_paths *p)
 {
 	struct quick q = { .paths = p, .is_foreground = cli_opt(c, "foreground") };
 	struct cli_session s = { .store = p->store, .dir = p->mnt, .source = p->store };
-	char text[CLI_DAEMON_TEXT_BYTES];
-	int rc;
+	char text[CLI_DAEMON_TEXT_BYTES], listen[CFS_NET_ADDR_BYTES];
+	int rc = cli_listen(c, &s, listen);
 
+	if (rc != CLI_OK)
+		return rc;
 	s.cfg = &c->cfg;
 	s.ready = on_ready;
 	s.arg = &q;

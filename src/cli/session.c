@@ -12,6 +12,8 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/reactor.h"
+#include "cli/addr.h"
+#include "cli/cli.h"
 #include "cli/doctor.h"
 #include "cli/mounts.h"
 #include "cli/notify.h"
@@ -271,6 +273,18 @@ static void raise_files(void)
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
+}
+
+int cli_listen(const struct cli *c, struct cli_session *s, char listen[CFS_NET_ADDR_BYTES])
+{
+	char why[128];
+
+	if (!c->cfg.listen[0])
+		return CLI_OK;
+	if (cli_addr(c->cfg.listen, c->cfg.fabric, listen, why) < 0)
+		return cli_usage(c, "%s", why);
+	s->listen = listen;
+	return CLI_OK;
 }
 
 int cli_session_run(struct cli_session *s)

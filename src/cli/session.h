@@ -31,6 +31,13 @@ struct cli_session {
 	char why[CLI_WHY_BYTES]; /* out: on failure, a sentence with cause and next step */
 };
 
+/*
+ * Where a process that serves its store to itself listens for others too: the key listen, in
+ * @listen, which stays the caller's; nowhere if it is empty. An exit code; it has said what is
+ * wrong.
+ */
+int cli_listen(const struct cli *c, struct cli_session *s, char listen[CFS_NET_ADDR_BYTES]);
+
 /* Runs it in this thread, which starts the runtime. 0: it ended in order. */
 int cli_session_run(struct cli_session *s);
 
