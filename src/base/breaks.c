@@ -10,6 +10,7 @@ uint32_t cfs_break_now = CFS_BREAK_NONE;
 static const char *const names[CFS_BREAK_COUNT] = { [CFS_BREAK_NONE] = "NONE",
 #define X(name, what) [CFS_BREAK_##name] = #name,
 						    CFS_BREAK_TX_TABLE(X) CFS_BREAK_POSIX_TABLE(X)
+							    CFS_BREAK_COHERENCE_TABLE(X)
 #undef X
 };
 

@@ -1,8 +1,9 @@
 /*
  * Guards and rules that a test may take out, one at a time, to see that it finds what then breaks:
  * the simulator those of the transactions (doc/design/transactions.md), the POSIX suite those of
- * what a file system has to do (doc/design/testing.md). Only in builds with -DCFS_BREAKS; elsewhere
- * everything is in its place and costs nothing.
+ * what a file system has to do, the coherence suite those of several mounts
+ * (doc/design/testing.md). Only in builds with -DCFS_BREAKS; elsewhere everything is in its place
+ * and costs nothing.
  */
 #ifndef CFS_BASE_BREAKS_H
 #define CFS_BASE_BREAKS_H
@@ -117,10 +118,17 @@
 	X(KEEP_SIZE_IGNORED, "FALLOC_FL_KEEP_SIZE is ignored") \
 	X(ALLOCATE_SHORT, "fallocate does not change the size")
 
+/* Of what mounts have cached: the coherence suite's (tests/sys/coherence/breaks). */
+#define CFS_BREAK_COHERENCE_TABLE(X) \
+	X(STALE_ATTR, "a mount keeps attributes for 10 s") \
+	X(STALE_ENTRY, "a mount keeps names for 10 s") \
+	X(STALE_GONE, "a mount keeps for 10 s that there is no such name") \
+	X(STALE_PAGES, "a mount keeps pages")
+
 enum cfs_break {
 	CFS_BREAK_NONE,
 #define X(name, what) CFS_BREAK_##name,
-	CFS_BREAK_TX_TABLE(X) CFS_BREAK_POSIX_TABLE(X)
+	CFS_BREAK_TX_TABLE(X) CFS_BREAK_POSIX_TABLE(X) CFS_BREAK_COHERENCE_TABLE(X)
 #undef X
 		CFS_BREAK_COUNT
 };

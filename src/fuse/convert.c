@@ -55,6 +55,10 @@ void cfs_fuse_entry_encode(const struct cfs_attr *a, struct fuse_entry_out *out)
 	memset(out, 0, sizeof(*out));
 	out->nodeid = a->ino; /* numbers are never used twice, so the generation is always 0 */
 	cfs_fuse_attr_encode(a, &out->attr);
+	if (CFS_BREAK(STALE_ENTRY))
+		out->entry_valid = 10;
+	if (CFS_BREAK(STALE_ATTR))
+		out->attr_valid = 10;
 }
 
 static struct fuse_sx_time sx_time_of(int64_t ns)
@@ -172,6 +176,8 @@ uint32_t cfs_fuse_open_flags(uint64_t features, uint32_t flags, uint64_t size_by
 	const uint32_t plain = features & FUSE_POSIX_LOCKS ? 0 : FOPEN_NOFLUSH;
 	const uint32_t direct = plain | FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
 
+	if (CFS_BREAK(STALE_PAGES))
+		return FOPEN_NOFLUSH | FOPEN_KEEP_CACHE;
 	if ((flags & O_ACCMODE) == O_WRONLY)
 		return direct;
 	if (!(features & FUSE_DIRECT_IO_ALLOW_MMAP))

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/breaks.h"
 #include "fuse/fuse_internal.h"
 
 /* Each one is used if offered and done without if not. */
@@ -32,6 +33,8 @@ int cfs_fuse_negotiate(const struct fuse_init_in *in, uint32_t in_bytes, uint64_
 	if ((offered & FUSE_INIT_EXT) && in_bytes >= offsetof(struct fuse_init_in, unused))
 		offered |= (uint64_t)in->flags2 << 32;
 	features = offered & wanted & (allowed ? allowed : UINT64_MAX);
+	if (CFS_BREAK(STALE_PAGES))
+		features &= ~(uint64_t)FUSE_AUTO_INVAL_DATA;
 	/* The upper word counts only beside INIT_EXT. */
 	if (!(features & FUSE_INIT_EXT))
 		features &= UINT32_MAX;

@@ -90,6 +90,8 @@ static void reply_attr(struct cfs_fuse_req *req, int rc, const struct cfs_attr *
 
 	if (rc == 0)
 		cfs_fuse_attr_encode(attr, &out.attr);
+	if (CFS_BREAK(STALE_ATTR))
+		out.attr_valid = 10;
 	cfs_fuse_reply(req, rc, &out, sizeof(out));
 }
 
@@ -120,6 +122,11 @@ static CFS_AWAITS void op_lookup(struct cfs_fuse_req *req)
 		rc = HANDLE(req, lookup, req->in.nodeid, name, &attr);
 	if (rc == 0)
 		cfs_fuse_acl_learn(req, &attr);
+	if (rc == -ENOENT && CFS_BREAK(STALE_GONE)) {
+		cfs_fuse_reply(req, 0, &(struct fuse_entry_out){ .entry_valid = 10 },
+			       sizeof(struct fuse_entry_out));
+		return;
+	}
 	reply_entry(req, rc, &attr);
 }
 

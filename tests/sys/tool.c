@@ -20,6 +20,7 @@
  *                             writes the file handle of PATH to FILE
  *   tool open-handle DIR FILE opens what FILE is the handle of, on the mount of DIR; prints its
  *                             inode number
+ *   tool rewind FD            of a descriptor that it has inherited
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -421,6 +422,8 @@ int main(int argc, char **argv)
 		return save_handle(argv[2], argv[3]);
 	if (argc == 4 && strcmp(what, "open-handle") == 0)
 		return open_handle(argv[2], argv[3]);
+	if (argc == 3 && strcmp(what, "rewind") == 0)
+		return lseek((int)number(argv[2]), 0, SEEK_SET) == 0 ? 0 : die("rewind");
 	fprintf(stderr, "usage: see the head of tests/sys/tool.c\n");
 	return 2;
 }

@@ -1,0 +1,248 @@
+#!/bin/bash
+# Several mounts of one volume behave as one machine (tests/sys/coherence): what one changes the
+# others see at once, whatever they have cached; random cells of that, the whole matrix, and all
+# mounts at work at the same time. Over tcp each mount is a process; in inproc-* one is the server's.
+#
+#   SHAPE/mounts-N   rounds, races, and with tcp the same while the server is killed
+#   SHAPE/matrix     each change by each observation
+#   breaks/NAME-MODE with a rule taken out the suite finds something
+#   stop             one mount's process is stopped
+#   lazy             consistency=lazy: the matrix fails where it should
+#   counted          what an only client has cached costs no request
+. "$(dirname "$0")/lib.sh"
+
+coherence=$CFS_BUILD/tests/sys/coherence
+known=$sys/coherence/known
+more=() more_pids=()
+
+# more_up COUNT [OPTIONS]: so many mounts beside the first, each a process.
+more_up() {
+	local k
+	for k in $(seq "$1"); do
+		mkdir -p "$CFS_SCRATCH/more$k"
+		"$CFS_BIN" mount "$addr" "$CFS_SCRATCH/more$k" -f -o "${2:-defaults}" >"$CFS_SCRATCH/more$k.out" \
+			2>>"$CFS_SCRATCH/mount.err" </dev/null &
+		more_pids+=($!)
+		more+=("$CFS_SCRATCH/more$k")
+	done
+	wait_for 60 more_are_up || fail "not mounted: $(tail -n 1 "$CFS_SCRATCH/mount.err")"
+}
+
+more_are_up() {
+	local k
+	for k in "${more[@]}"; do
+		grep -q " $k fuse" /proc/mounts || return 1
+	done
+}
+
+more_down() {
+	local k
+	for k in "${!more[@]}"; do
+		umount "${more[k]}" 2>/dev/null || umount -l "${more[k]}" 2>/dev/null
+		end_process "${more_pids[k]}" 30 || fail "the mount ${more[k]} ended with $?"
+	done
+	more=() more_pids=()
+}
+trap 'more_down; clean_up' EXIT
+
+# run MODE OPTION...: of the suite, on all mounts. Its findings are printed.
+run() {
+	local out=$CFS_SCRATCH/coherence.out mode=$1
+	shift
+	[ -z "$why" ] || return
+	timeout 3000 "$coherence" "$mode" --seed "$CFS_SEED" --folder "$mode-$((folder += 1))" "$@" "$mnt" "${more[@]}" \
+		>"$out" 2>&1 || fail "$mode $*: $(grep -m 1 '^#' "$out" || tail -n 1 "$out")"
+	[ -z "$why" ] || grep '^#' "$out"
+	counts="${counts:+$counts }$mode $(tail -n 1 "$out")"
+}
+folder=0
+
+# under_kills KILLS MODE OPTION...: the server is killed and started again while it runs.
+under_kills() {
+	local kills=0 most=$1 pid
+	shift
+	[ -z "$why" ] || return
+	(run "$@" && [ -z "$why" ] && echo "$counts" >"$CFS_SCRATCH/under-kills") >"$CFS_SCRATCH/run.out" 2>&1 &
+	pid=$!
+	rm -f "$CFS_SCRATCH/under-kills"
+	while ! is_gone $pid && [ -z "$why" ] && [ $kills -lt "$most" ]; do
+		sleep "0.$((RANDOM % 4 + 1))"
+		fs_kill_server
+		start_server
+		kills=$((kills + 1))
+	done
+	wait $pid
+	if [ -f "$CFS_SCRATCH/under-kills" ]; then
+		counts="$(cat "$CFS_SCRATCH/under-kills") kills $kills"
+	else
+		cat "$CFS_SCRATCH/run.out"
+		fail "while the server was killed: $(grep -m 1 '^#' "$CFS_SCRATCH/run.out")"
+	fi
+}
+
+# with MOUNTS SHAPE FUNCTION ARG...: one life of the file system, with so many mounts.
+with() {
+	local mounts=$1
+	fs_options=
+	case $2 in inproc-*) fs_options="--listen 127.0.0.1:0" ;; esac
+	fs_make "$2" 2G
+	shift 2
+	[ -n "$why" ] || fs_up
+	# The process of quickstart says it in its log.
+	[ -n "$addr" ] || addr=$(sed -n 's/.* listen=tcp:\([0-9.:]*\)$/\1/p' "$CFS_SCRATCH/mount.err" | tail -n 1)
+	[ -n "$why" ] || more_up $((mounts - 1)) "${more_options:-}"
+	[ -n "$why" ] || "$@"
+	more_down
+	fs_down
+	fs_fsck
+	fs_options= more_options=
+}
+
+# rounds ROUNDS RACES [ROUNDS-UNDER-KILLS]
+rounds() {
+	run rounds --rounds "$1" --may "$known" $(count "" --big)
+	run races --rounds "$2"
+	[ -n "${3:-}" ] || return
+	under_kills "$(count 2 100)" rounds --rounds "$3" --may "$known" --first 100000
+	under_kills "$(count 1 100)" races --rounds "$(count 4 400)"
+}
+
+matrix() {
+	run matrix --apart --big --may "$known"
+	run matrix --own
+}
+
+# notices BREAK MODE: with that rule out (src/base/breaks.h) the suite finds something, and nothing dies.
+notices() {
+	local out=$CFS_SCRATCH/coherence.out
+	CFS_BIN=$CFS_BUILD/tests/sys/cfs-breaks
+	export CFS_BREAK=$1
+	fs_make tcp-1 2G
+	fs_up
+	[ -n "$why" ] || more_up 1
+	[ -n "$why" ] || timeout 300 "$coherence" "$2" --may "$known" --rounds "$(count 16 100)" "$mnt" "${more[@]}" >"$out" 2>&1
+	[ $? = 1 ] && grep -q '^# seed' "$out" || fail "$2 does not notice $1: $(tail -n 1 "$out")"
+	is_gone "$mount_pid" && fail "the mount died"
+	counts="findings $(grep -c '^# seed' "$out")"
+	more_down
+	fs_down
+	unset CFS_BREAK
+	CFS_BIN=$CFS_BUILD/src/cfs
+}
+
+# --- what needs leases ---
+
+# Of serve: nothing else is as quick.
+life=${CFS_SESSION_LIFE:-2}
+
+stop() {
+	run stop --rounds "$(count 3 40)" --life "$life" --pid "$mount_pid" --pid "${more_pids[0]}"
+}
+
+stop_case() {
+	"$CFS_BIN" serve --help | grep -q session.life || { fail "cfs serve has no --session-life"; return; }
+	fs_make tcp-2 2G
+	fs_options="--session-life ${life}s"
+	[ -n "$why" ] || fs_up
+	[ -n "$why" ] || more_up 1
+	[ -n "$why" ] || stop
+	more_down
+	fs_down
+	fs_fsck
+	fs_options=
+}
+
+# Two lazy mounts; what one has changed itself it sees.
+lazy() {
+	local first=$mnt
+	mnt=${more[0]}
+	more=("${more[1]}")
+	run matrix --apart --must "$sys/coherence/lazy"
+	run matrix --own
+	more=("$mnt" "${more[0]}")
+	mnt=$first
+}
+
+lazy_case() {
+	more_options=consistency=lazy:10000
+	with 3 tcp-1 lazy
+}
+
+requests() {
+	"$CFS_BIN" stats "$mnt" | awk '$1 ~ /^fuse\.[A-Z_]+$/ && $1 !~ /^fuse\.(OPEN|OPENDIR|RELEASE|RELEASEDIR|FLUSH|FORGET|BATCH_FORGET)$/ { n += $2 } END { print n + 0 }'
+}
+
+# twice WHAT COMMAND...: the second time no request but those of open and close.
+twice() {
+	local what=$1 before after own
+	shift
+	must "$@"
+	# What asking costs.
+	before=$(requests)
+	own=$(($(requests) - before))
+	before=$(requests)
+	must "$@"
+	after=$(requests)
+	[ $((after - before - own)) = 0 ] || fail "$what: $((after - before - own)) requests the second time"
+}
+
+held_reads() {
+	local k
+	for k in $(seq 10 40); do
+		dd bs=64k status=none of=/dev/null <&"$k" || return
+		# From the start again: by the descriptor that is kept.
+		"$CFS_BUILD/tests/sys/tool" rewind "$k" || return
+	done
+}
+
+counted() {
+	local k
+	must cp -a /usr/include/linux "$mnt/tree"
+	twice "find | xargs stat" sh -c "find '$mnt/tree' -print0 | xargs -0 stat"
+	twice "ls -lR" ls -lR "$mnt/tree"
+	twice cat sh -c "cat '$mnt'/tree/*.h"
+	for k in $(seq 10 40); do
+		head -c $((k * 10000)) /dev/urandom >"$mnt/r$k"
+		eval "exec $k<'$mnt/r$k'"
+	done
+	twice "reads of kept descriptors" held_reads
+	for k in $(seq 10 40); do eval "exec $k<&-"; done
+}
+
+case_run self-test must "$coherence" self-test
+if [ "$CFS_COUNTS" = full ]; then
+	for s in tcp-1 tcp-2; do
+		case_run "$s/mounts-2" with 2 "$s" rounds 1000 400 150
+		case_run "$s/mounts-3" with 3 "$s" rounds 300 200 50
+		case_run "$s/mounts-8" with 8 "$s" rounds 200 200 50
+		case_run "$s/matrix" with 2 "$s" matrix
+	done
+	for s in inproc-1 inproc-2; do
+		case_run "$s/mounts-2" with 2 "$s" rounds 200 100
+		case_run "$s/mounts-3" with 3 "$s" rounds 100 100
+	done
+else
+	case_run tcp-2/mounts-3 with 3 tcp-2 rounds 20 8 6
+	case_run inproc-1/mounts-2 with 2 inproc-1 rounds 10 4
+fi
+number=0
+while read -r name mode; do
+	case $name in '' | '#'*) continue ;; esac
+	# With small counts one of the quick ones, by the seed.
+	if [ "$CFS_COUNTS" != full ] && [ -z "$CFS_CASE" ]; then
+		[ "$mode" = races ] || continue
+		number=$((number + 1))
+		[ $((number % 7)) = $((CFS_SEED % 7)) ] || continue
+	fi
+	case_run "breaks/$name-$mode" notices "$name" "$mode"
+done <"$sys/coherence/breaks"
+# By name only, until there are leases.
+for c in stop lazy counted; do
+	case $CFS_CASE in "$c") ;; *) continue ;; esac
+	case $c in
+	stop) case_run stop stop_case ;;
+	lazy) case_run lazy lazy_case ;;
+	counted) case_run counted fs_with tcp-1 2G counted ;;
+	esac
+done
+finish
