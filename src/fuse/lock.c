@@ -161,27 +161,38 @@ static struct cfs_client_lock lock_of(const struct cfs_fuse_req *req, const stru
 	};
 }
 
-/* The owner that @l is of, not while it is dropped; NULL with 0: unlocks what it does not hold. */
+/* Whether something of the inode is being given up that may be in the way of @l: who has closed a
+ * file finds it unlocked, though RELEASE is not waited for. */
+static bool is_dropped(struct cfs_fuse *f, uint64_t ino, const struct cfs_client_lock *l)
+{
+	if (f->lock_owner_count == 0)
+		return false;
+	cfs_list_for_each(n, bucket(f, ino)) {
+		const struct lock_owner *o = cfs_list_entry(n, struct lock_owner, link);
+
+		if (o->ino == ino && o->is_dropping && o->is_flock == l->is_flock)
+			return true;
+	}
+	return false;
+}
+
+/* The owner that @l is of; NULL with 0: unlocks what it does not hold. */
 static CFS_AWAITS int owner_get(struct cfs_fuse_req *req, const struct cfs_client_lock *l,
 				uint64_t fh, struct lock_owner **out)
 {
 	struct cfs_fuse *f = req->fuse;
 
-	for (;;) {
-		struct lock_owner *o = owner_find(f, req->in.nodeid, l->owner, l->is_flock);
-		int rc;
+	while (is_dropped(f, req->in.nodeid, l)) {
+		int rc = cfs_waitq_wait(&f->lock_drops);
 
-		if (!o || !o->is_dropping) {
-			*out = o;
-			if (o || l->type == CFS_LOCK_NONE)
-				return 0;
-			*out = owner_create(f, req->in.nodeid, l->owner, l->is_flock, fh);
-			return *out ? 0 : -ENOLCK;
-		}
-		rc = cfs_waitq_wait(&f->lock_drops);
 		if (rc < 0)
 			return rc;
 	}
+	*out = owner_find(f, req->in.nodeid, l->owner, l->is_flock);
+	if (*out || l->type == CFS_LOCK_NONE)
+		return 0;
+	*out = owner_create(f, req->in.nodeid, l->owner, l->is_flock, fh);
+	return *out ? 0 : -ENOLCK;
 }
 
 /* Whether a lock that was refused so leaves nothing behind. A caller that dies did not wait for the
