@@ -99,6 +99,13 @@
 	X(ACL_SETGID, "an ACL leaves S_ISGID of a strange group") \
 	X(ACL_UNSEEN, "a mount goes on saying that there is no ACL") \
 	X(STATFS_FULL, "statfs says that everything is free") \
+	/* Locks. */ \
+	X(LOCK_CLOSE_KEEPS, "close(2) leaves the locks of its process") \
+	X(LOCK_LAST_KEEPS, "the last close(2) leaves the locks of its description") \
+	X(LOCK_SPLIT_SHORT, "what is behind a range that is given back goes too") \
+	X(LOCK_READERS_ALONE, "locks for reading exclude each other") \
+	X(LOCK_OFD_CYCLES, "deadlocks of descriptions are found") \
+	X(FLOCK_KEPT, "a flock that cannot become one for writing stays") \
 	/* Contents. */ \
 	X(APPEND_IGNORED, "O_APPEND writes at the start") \
 	X(APPEND_HINT, "O_APPEND writes where this mount saw the end") \

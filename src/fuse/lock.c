@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/breaks.h"
 #include "base/hash.h"
 #include "fuse/fuse_internal.h"
 
@@ -134,7 +135,8 @@ static CFS_AWAITS bool finds_deadlocks(void *arg)
 		}
 		at = strchr(text, ' ');
 		at = at ? strchr(at + 1, ' ') : NULL;
-		return !at || strtoull(at, NULL, 16) != OFD_SETLKW_CMD;
+		return !at || strtoull(at, NULL, 16) != OFD_SETLKW_CMD ||
+		       CFS_BREAK(LOCK_OFD_CYCLES);
 	}
 	return true;
 }
@@ -343,7 +345,7 @@ bool cfs_fuse_flush_is_idle(const struct cfs_fuse *f, uint64_t ino, const uint8_
 {
 	struct fuse_flush_in in;
 
-	if (f->lock_owner_count == 0)
+	if (f->lock_owner_count == 0 || CFS_BREAK(LOCK_CLOSE_KEEPS))
 		return true;
 	memcpy(&in, args, sizeof(in));
 	return owner_find((struct cfs_fuse *)(uintptr_t)f, ino, in.lock_owner, false) == NULL;
@@ -382,7 +384,7 @@ CFS_AWAITS void cfs_fuse_locks_release(struct cfs_fuse_req *req)
 	const struct fuse_release_in *in = (const struct fuse_release_in *)(const void *)req->args;
 	struct lock_owner *o;
 
-	while (req->fuse->lock_owner_count &&
+	while (req->fuse->lock_owner_count && !CFS_BREAK(LOCK_LAST_KEEPS) &&
 	       (o = owner_of_handle(req->fuse, req->in.nodeid, in->fh))) {
 		drop_begin(o);
 		(void)drop(req->fuse, o, &req->op);

@@ -23,6 +23,7 @@
 #include <sys/stat.h>
 
 #include "base/assert.h"
+#include "base/breaks.h"
 #include "base/err.h"
 #include "base/reactor.h"
 #include "base/stock.h"
@@ -394,7 +395,8 @@ static int place(struct cfs_meta *m, struct cfs_shard_request *rq, struct cfs_ra
 		return -ENOLCK;
 	growth = cfs_lock_set_growth(&k->set, l, &is_same);
 	rc = is_same ? 0 : may_place(t, k, l, rq->msg->flags & CFS_F_LOCK_WAITS, growth);
-	if (rc == -EAGAIN && l->is_flock && cfs_lock_set_has_owner(&k->set, l)) {
+	if (rc == -EAGAIN && l->is_flock && cfs_lock_set_has_owner(&k->set, l) &&
+	    !CFS_BREAK(FLOCK_KEPT)) {
 		l->type = CFS_LOCK_NONE;
 		answer = rc;
 		rc = 0;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/breaks.h"
 #include "base/util.h"
 
 #define ROOM_MIN 4u
@@ -67,7 +68,9 @@ static bool touch(const struct cfs_range_lock *a, const struct cfs_range_lock *b
 bool cfs_range_locks_conflict(const struct cfs_range_lock *a, const struct cfs_range_lock *b)
 {
 	return a->is_flock == b->is_flock && !cfs_range_lock_is_owner(a, b) &&
-	       (a->type == CFS_LOCK_WRITE || b->type == CFS_LOCK_WRITE) && overlap(a, b);
+	       (a->type == CFS_LOCK_WRITE || b->type == CFS_LOCK_WRITE ||
+		CFS_BREAK(LOCK_READERS_ALONE)) &&
+	       overlap(a, b);
 }
 
 /* Where the owner of @l begins; behind it come its ranges, if it has some. */
@@ -130,7 +133,7 @@ static void change_of(const struct cfs_lock_set *s, const struct cfs_range_lock 
 		c->with[c->count++] = left;
 	if (l->type != CFS_LOCK_NONE)
 		c->with[c->count++] = mid;
-	if (has_right)
+	if (has_right && !CFS_BREAK(LOCK_SPLIT_SHORT))
 		c->with[c->count++] = right;
 }
 

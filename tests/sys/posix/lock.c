@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 static int lock(int fd, int cmd, short type, off_t start, off_t len)
@@ -99,6 +100,14 @@ static void on_alarm(int sig)
 	(void)sig;
 }
 
+/* Soon, and again, should it come before the wait. */
+static void alarm_soon(void)
+{
+	const struct itimerval soon = { { 0, 200000 }, { 0, 200000 } };
+
+	OK(setitimer(ITIMER_REAL, &soon, NULL));
+}
+
 static void interrupted(void)
 {
 	struct sigaction a = { .sa_handler = on_alarm };
@@ -110,9 +119,9 @@ static void interrupted(void)
 		int other = (int)OK(open("f", O_RDWR));
 
 		OK(sigaction(SIGALRM, &a, NULL));
-		alarm(1);
+		alarm_soon();
 		FAILS(EINTR, lock(other, F_SETLKW, F_WRLCK, 0, 0));
-		alarm(1);
+		alarm_soon();
 		FAILS(EINTR, lock(other, F_OFD_SETLKW, F_WRLCK, 0, 0));
 	}
 	OK(flock(fd, LOCK_EX));
@@ -121,7 +130,7 @@ static void interrupted(void)
 		int other = (int)OK(open("f", O_RDWR));
 
 		OK(sigaction(SIGALRM, &a, NULL));
-		alarm(1);
+		alarm_soon();
 		FAILS(EINTR, flock(other, LOCK_EX));
 	}
 }
@@ -507,11 +516,11 @@ static void descriptions_and_processes(void)
 	OK(sigaction(SIGALRM, &action, NULL));
 	pid = (pid_t)OK(fork());
 	if (pid == 0) {
-		alarm(1);
+		alarm_soon();
 		FAILS(EINTR, lock(a, F_OFD_SETLKW, F_WRLCK, 1, 1));
 		_exit(0);
 	}
-	alarm(1);
+	alarm_soon();
 	FAILS(EINTR, lock(b, F_OFD_SETLKW, F_WRLCK, 0, 1));
 	OK(waitpid(pid, &status, 0));
 	CHECK_EQ(status, 0);
