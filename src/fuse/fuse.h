@@ -3,8 +3,8 @@
  *
  * Translation, no policy: each request of the kernel becomes a call of the client in a fiber of its
  * own. Inode numbers are the kernel's node ids, so nothing is kept for what the kernel knows but
- * who may hold locks, and FORGET has nothing to do. Until there are leases the kernel is told to cache nothing: time-outs
- * are 0, pages are dropped when a file's mtime or size has changed.
+ * who may hold locks, and FORGET has nothing to do. Until there are leases the kernel is told to
+ * cache nothing: time-outs are 0, pages are dropped when a file's mtime or size has changed.
  */
 #ifndef CFS_FUSE_FUSE_H
 #define CFS_FUSE_FUSE_H
