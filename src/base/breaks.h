@@ -26,7 +26,8 @@
 	  "a decision is forgotten when the participants know, before it is stable") \
 	X(NO_ENDED, "a number that ended may be prepared again") \
 	X(WAIT_UNORDERED, "the ordered retry takes its own directory first") \
-	X(NO_JOIN, "a repeated request does not wait for the first")
+	X(NO_JOIN, "a repeated request does not wait for the first") \
+	X(LOCKS_FORGOTTEN, "locks go with the process of the server")
 
 /* Of what a file system does: the POSIX suite's (tests/sys/posix/breaks). */
 #define CFS_BREAK_POSIX_TABLE(X) \

@@ -28,6 +28,7 @@ static const char usage[] =
 	"  --steps K        operations of all workers together\n"
 	"  --clients C      clients; by the seed if not given\n"
 	"  --workers W      fibers that work; by the seed if not given\n"
+	"  --locks          they lock files, too\n"
 	"  --points-max N   crashall: at N device writes, evenly; at each if not given\n"
 	"  --point K        crashall: at this write only\n"
 	"  --jobs J         crashall: children at once\n"
@@ -54,6 +55,8 @@ static void repeat_make(const struct sim *s)
 	if (o->workers)
 		at += snprintf(repeat + at, sizeof(repeat) - (size_t)at, " --workers %u",
 			       o->workers);
+	if (o->has_locks)
+		at += snprintf(repeat + at, sizeof(repeat) - (size_t)at, " --locks");
 	if (o->break_name)
 		at += snprintf(repeat + at, sizeof(repeat) - (size_t)at, " --break %.64s",
 			       o->break_name);
@@ -222,6 +225,7 @@ static int parse(int argc, char **argv, struct sim_opts *o)
 		{ "points-max", required_argument, NULL, 'n' },
 		{ "point", required_argument, NULL, 'p' },
 		{ "jobs", required_argument, NULL, 'j' },
+		{ "locks", no_argument, NULL, 'l' },
 		{ "break", required_argument, NULL, 'b' },
 		{ "verbose", no_argument, NULL, 'v' },
 		{ 0 },
@@ -249,6 +253,8 @@ static int parse(int argc, char **argv, struct sim_opts *o)
 			o->jobs = (uint32_t)n;
 		else if (c == 'b')
 			o->break_name = optarg;
+		else if (c == 'l')
+			o->has_locks = true;
 		else if (c == 'v')
 			o->is_verbose = true;
 		else

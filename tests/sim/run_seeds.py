@@ -2,7 +2,7 @@
 """
 run_seeds.py CFS_SIM CFS_SIM_BREAKS - runs the simulator over seeds, and prints a line a case.
 
-Cases: kill, power, mixed (seeds of each), crashall (crashes at device writes), again (the same seed
+Cases: kill, power, mixed (seeds of each), locks (kill and mixed with locks), crashall (crashes at device writes), again (the same seed
 gives the same trace), known (tests/sim/seeds.txt: what once found a bug), breaks (each guard in
 tests/sim/breaks.txt is missed when it is taken out).
 
@@ -82,13 +82,17 @@ class Cases:
                 status, output = job.result()
                 yield args, status, output
 
-    def mode(self, mode):
+    def mode(self, *modes, name=None, args=()):
+        """Seeds of these modes, by turns."""
         start = time.monotonic()
         count = self.counts["seeds"]
-        runs = [(self.program, ["--seed", str(self.seed * 100000 + i), "--mode", mode])
-                for i in range(count)]
+        runs = [(self.program, ["--seed", str(self.seed * 100000 + i),
+                                "--mode", modes[i % len(modes)], *args]) for i in range(count)]
         problems = [output.strip() for _, status, output in self.many(runs) if status != 0]
-        self.report(mode, start, problems, f"{count} seeds from {self.seed * 100000}")
+        self.report(name or modes[0], start, problems, f"{count} seeds from {self.seed * 100000}")
+
+    def locks(self):
+        self.mode("kill", "mixed", name="locks", args=["--locks"])
 
     def crashall(self):
         """Several workloads, until there were points enough."""
@@ -155,6 +159,7 @@ class Cases:
         wanted = os.environ.get("CFS_CASE", "")
         cases = {"known": self.known, "kill": lambda: self.mode("kill"),
                  "power": lambda: self.mode("power"), "mixed": lambda: self.mode("mixed"),
+                 "locks": self.locks,
                  "crashall": self.crashall, "again": self.again, "breaks": self.breaks}
         if wanted and wanted not in cases:
             sys.exit(f"run_seeds.py: there is no case {wanted}")

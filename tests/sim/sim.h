@@ -41,6 +41,7 @@ struct sim_opts {
 	uint32_t jobs;       /* crashall: processes at once */
 	enum sim_mode mode;
 	const char *break_name; /* a guard that is taken out, for the report */
+	bool has_locks;         /* workers lock files, too */
 	bool is_verbose;
 	const char *command; /* that repeats the run */
 };

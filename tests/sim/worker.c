@@ -200,7 +200,10 @@ static CFS_AWAITS void worker_run(void *arg)
 
 	while (!s->is_pausing && s->steps_left > 0) {
 		s->steps_left--;
-		step(w);
+		if (s->opts.has_locks && one_in(w, 4))
+			do_lock(w);
+		else
+			step(w);
 		if (s->profile != SIM_NAMES && one_in(w, 4))
 			(void)cfs_sleep_ns(below(w, 500) * SIM_US);
 	}
@@ -236,8 +239,10 @@ void sim_workers_start(struct sim *s)
 void sim_workers_forget(struct sim *s)
 {
 	s->workers_busy = 0;
-	for (uint32_t i = 0; i < s->worker_count; i++)
+	for (uint32_t i = 0; i < s->worker_count; i++) {
 		s->workers[i]->handle_count = 0;
+		s->workers[i]->lock.ino = 0;
+	}
 }
 
 void sim_workers_join(struct sim *s, uint64_t limit_ns)

@@ -18,6 +18,13 @@ struct worker_handle {
 	uint32_t client;
 };
 
+/* What a worker has locked, as it knows. */
+struct worker_lock {
+	uint64_t ino; /* 0: nothing */
+	uint32_t start, end, type;
+	bool is_flock;
+};
+
 struct sim_worker {
 	struct sim *sim;
 	uint32_t id;
@@ -28,6 +35,7 @@ struct sim_worker {
 	uint32_t handle_count;
 	uint8_t *buf, *expect; /* WORKER_BUF_BYTES each */
 	uint64_t patterns;
+	struct worker_lock lock;
 };
 
 void sim_workers_create(struct sim *s, uint32_t count);

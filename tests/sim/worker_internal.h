@@ -65,4 +65,7 @@ CFS_AWAITS void do_setxattr(struct sim_worker *w);
 CFS_AWAITS void do_getxattr(struct sim_worker *w);
 CFS_AWAITS void do_readlink(struct sim_worker *w);
 
+/* worker_lock.c */
+CFS_AWAITS void do_lock(struct sim_worker *w);
+
 #endif
