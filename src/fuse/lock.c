@@ -220,11 +220,10 @@ static CFS_AWAITS int set_lock(struct cfs_fuse_req *req, const struct fuse_lk_in
 	o->users++;
 	rc = req->fuse->handlers->lock(&req->op, req->in.nodeid, &l, req->in.opcode == FUSE_SETLKW);
 	o->users--;
-	if (is_unlock && rc == 0 && l.start == 0 && l.end == INT64_MAX && o->users == 0)
-		o->may_hold = false;
-	else if (!is_unlock && rc == 0)
+	if (!is_unlock && rc == 0)
 		o->may_hold = true; /* a FLUSH meanwhile dropped what was there then */
-	else if (!is_unlock && !could_hold && o->users == 0 && is_refusal(req, rc))
+	else if (o->users == 0 && (is_unlock ? rc == 0 && l.start == 0 && l.end == INT64_MAX
+					     : !could_hold && is_refusal(req, rc)))
 		o->may_hold = false;
 	owner_tidy(req->fuse, o);
 	return rc;

@@ -284,7 +284,8 @@ void cfs_xattr_remove(struct cfs_inode *i, const void *name, uint32_t name_bytes
 {
 	struct cfs_xattr *x, **link = &i->xattrs;
 
-	while ((x = *link) && (x->name_bytes != name_bytes || memcmp(x->bytes, name, name_bytes)))
+	while ((x = *link) &&
+	       (x->name_bytes != name_bytes || memcmp(x->bytes, name, name_bytes) != 0))
 		link = &x->next;
 	if (!x)
 		return;

@@ -299,7 +299,7 @@ static CFS_AWAITS void setup(void *arg)
 	struct sim *s = arg;
 	struct wants wants = { 0 };
 	char name[MODEL_NAME_MAX];
-	uint64_t before = cfs_now_ns();
+	uint64_t before;
 
 	for (uint32_t i = 0; i < SHARED_DIRS; i++) {
 		(void)snprintf(name, sizeof(name), "s%u", i);
