@@ -96,21 +96,6 @@ under_kills() {
 	counts="kills $kills $(cat "$CFS_SCRATCH/fsx.out")"
 }
 
-# Two mounts of one server take turns.
-mnt2=$CFS_SCRATCH/mnt2
-two_mounts() {
-	mkdir -p "$mnt2" "$mnt/two"
-	must "$CFS_BIN" mount "$addr" "$mnt2"
-	[ -n "$why" ] && return
-	if ! "$fsx" "$mnt/two" --dir2 "$mnt2/two" --procs 2 --seed $((CFS_SEED + 50)) --ops "$(count 1000 30000)" \
-		--files 5 --len 1300000 >"$CFS_SCRATCH/fsx.out" 2>&1; then
-		sed 's/^/# /' "$CFS_SCRATCH/fsx.out"
-		fail "fsx --dir2: $(grep -m 1 '^fsx: ' "$CFS_SCRATCH/fsx.out")"
-	fi
-	must timeout 130 "$CFS_BIN" umount "$mnt2"
-	counts=$(cat "$CFS_SCRATCH/fsx.out")
-}
-
 case_run faults faults
 case_run ext4 on_ext4
 for s in inproc-1 inproc-2 tcp-1 tcp-2; do
@@ -121,5 +106,4 @@ for s in inproc-1 inproc-2 tcp-1 tcp-2; do
 	case_run "$s" fs_with "$s" 2G in_shape
 done
 case_run kills fs_with tcp-2 2G under_kills
-case_run two-mounts fs_with tcp-2 2G two_mounts
 finish

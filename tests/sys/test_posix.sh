@@ -1,6 +1,7 @@
 #!/bin/bash
 # The POSIX suite (tests/sys/posix) on the real mount, in every shape, as root and as an ordinary
-# user; over tcp with a second mount of the same server. In the same run on ext4: what fails there is a wrong case, unless posix/ext4-differs has it.
+# user; over tcp with a second mount of the same server. In the shape tcp-2+2 each call of a case goes by the first or
+# the second mount in turn. In the same run on ext4: what fails there is a wrong case, unless posix/ext4-differs has it.
 # There it is also noted which documented errors the cases see; posix/covers must say the same, as
 # doc/posix-table.md is made from it.
 . "$(dirname "$0")/lib.sh"
@@ -83,6 +84,26 @@ both() {
 	fi
 }
 
+# Calls by two mounts in turn. What is of one mount by its nature, posix/twins-differ lists; with full
+# counts it must fail, unless that depends on whose turn it was. Counts are small here: all costs twice as much.
+twins() {
+	local chance='^race_\|^lock_' without=$CFS_SCRATCH/without differs=$CFS_SCRATCH/differs
+	[ "$CFS_COUNTS" = full ] || chance=.
+	grep "$chance" "$sys/posix/twins-differ" >"$without"
+	grep -v "$chance" "$sys/posix/twins-differ" >"$differs"
+	fs_second_up
+	[ -z "$why" ] || return
+	# shellcheck disable=SC2086
+	CFS_COUNTS=small "$posix" "$mnt" --twin "$mnt2" --prefix tcp-2+2/ --without "$without" --differs "$differs" $1
+	case $? in
+	0) ;;
+	1) failed_any=1 ;;
+	*) fail "the suite did not run" ;;
+	esac
+	{ is_gone "$mount_pid" || is_gone "$second_pid"; } && fail "a mount's process died"
+	must fs_stats
+}
+
 case $pick in
 "" | ext4)
 	case_run ext4/whole on_ext4 "" --prefix ext4/ --covers "$CFS_SCRATCH/covers"
@@ -109,4 +130,11 @@ for s in inproc-1 inproc-2 tcp-1 tcp-2; do
 	fi
 	case_run "$s/whole" fs_with "$s" 2G both "$only" "$as_user"
 done
+case $pick in
+"") only=$(count "link_ xattr_ perm_ open_" "") ;;
+tcp-2+2) only= ;;
+tcp-2+2/*) only=${pick#*/} ;;
+*) finish ;;
+esac
+case_run tcp-2+2/whole fs_with tcp-2 2G twins "$only"
 finish

@@ -661,20 +661,21 @@ static void lock_ofd(struct world *w, unsigned by)
 	lock(w, by, LOCK_OFD);
 }
 
-/* An unlock, or the last close. */
 static void unlock(struct world *w, unsigned by)
 {
 	struct flock fl = { .l_type = F_UNLCK };
 
 	(void)by;
-	if (chance(50)) {
-		if (w->lock == LOCK_FLOCK)
-			MUST(w, flock(w->lock_fd, LOCK_UN));
-		else
-			MUST(w,
-			     fcntl(w->lock_fd, w->lock == LOCK_OFD ? F_OFD_SETLK : F_SETLK, &fl));
-		w->lock = LOCK_NONE;
-	}
+	if (w->lock == LOCK_FLOCK)
+		MUST(w, flock(w->lock_fd, LOCK_UN));
+	else
+		MUST(w, fcntl(w->lock_fd, w->lock == LOCK_OFD ? F_OFD_SETLK : F_SETLK, &fl));
+	w->lock = LOCK_NONE;
+}
+
+static void unlock_by_close(struct world *w, unsigned by)
+{
+	(void)by;
 	lock_release(w);
 }
 
@@ -746,5 +747,8 @@ const struct change changes[] = {
 	{ "unflock", lock_flock, unlock, true },
 	{ "unfcntl", lock_fcntl, unlock, true },
 	{ "unofd", lock_ofd, unlock, true },
+	{ "close-flock", lock_flock, unlock_by_close, true },
+	{ "close-fcntl", lock_fcntl, unlock_by_close, true },
+	{ "close-ofd", lock_ofd, unlock_by_close, true },
 };
 const unsigned change_count = sizeof(changes) / sizeof(changes[0]);

@@ -37,6 +37,9 @@ static struct {
 	const char *only;    /* the cases to run: a file of names */
 	const char *folder;  /* of the case that runs */
 	const char *second;  /* another mount of the same folder, or NULL */
+	const char *twin;    /* the same, for each case to take turns with; or NULL */
+	const char *without; /* cases that are not to run: a file of names */
+	char home[600];      /* the folder of all */
 	uid_t user;          /* 0: root */
 } opt = { .prefix = "" };
 
@@ -382,6 +385,8 @@ static _Noreturn void run_child(const struct posix_case *c, const char *folder)
 		OK(setresgid(opt.user, opt.user, opt.user));
 		OK(setresuid(opt.user, opt.user, opt.user));
 	}
+	if (opt.twin)
+		posix_twins(opt.home, opt.twin);
 	c->run();
 	_exit(0);
 }
@@ -454,7 +459,7 @@ static enum verdict run_case(const struct posix_case *c)
 		return FAILED;
 	}
 	v = run_process(c, folder, ends, why);
-	if (v == PASSED && posix_cover_keep(c->name) < 0)
+	if (v == PASSED && posix_cover_keep(c->name) != 0)
 		v = FAILED;
 	/* What failed stays, to be looked at. */
 	if (v != FAILED && remove_tree(folder) < 0) {
@@ -479,6 +484,8 @@ static bool is_wanted(const char *name, char **names, int count)
 
 	if (opt.only && !is_listed(opt.only, name, reason, sizeof(reason)))
 		return false;
+	if (is_listed(opt.without, name, reason, sizeof(reason)))
+		return false;
 	for (int i = 0; i < count; i++)
 		if (strncmp(name, names[i], strlen(names[i])) == 0)
 			return true;
@@ -492,6 +499,8 @@ static void usage(void)
 		"  --prefix TEXT   before each case's name\n"
 		"  --user UID      as an ordinary user\n"
 		"  --second DIR    the same folder by another mount, for the cases two_*\n"
+		"  --twin DIR      the same; each call of a case by the one or the other in turn\n"
+		"  --without FILE  not these: NAME, tab, reason\n"
 		"  --only FILE     the cases that it names, one a line\n"
 		"  --differs FILE  cases that fail here: NAME, tab, reason\n"
 		"  --covers FILE   writes what the cases saw: CALL ERRNO CASE\n"
@@ -522,6 +531,10 @@ static int options(int argc, char **argv, bool *is_list)
 			opt.differs = realpath(value, NULL);
 		else if (strcmp(name, "second") == 0)
 			opt.second = realpath(value, NULL);
+		else if (strcmp(name, "twin") == 0)
+			opt.twin = realpath(value, NULL);
+		else if (strcmp(name, "without") == 0)
+			opt.without = realpath(value, NULL);
 		else if (strcmp(name, "covers") == 0)
 			opt.covers = value;
 		else
@@ -571,6 +584,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "posix: %s: %s\n", argv[1], strerror(errno));
 		return 2;
 	}
+	if (!getcwd(opt.home, sizeof(opt.home)))
+		return 2;
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	failed = run_all(argv + at, argc - at, is_list);

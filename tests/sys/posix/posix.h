@@ -115,6 +115,10 @@ void posix_bind(const char *path, unsigned long flags);
 /* The case's folder by a second mount of the same file system; without one the case is left out. */
 const char *posix_second(void);
 
+/* From here on calls with a path go by the mount of the folder @first or of the same folder
+ * @second, in turn (twins.c). */
+void posix_twins(const char *first, const char *second);
+
 /* Ends the case as skipped, in a run as an ordinary user. */
 void posix_needs_root(void);
 /*
