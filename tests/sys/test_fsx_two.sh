@@ -22,7 +22,7 @@ fsx_two() {
 
 # ops PERCENT: of a shape's, for each of two processes. Full counts are a million in all.
 ops() {
-	echo $(($(count 3000 350000) * $1 / 100 / 2))
+	echo $(($(count 2000 350000) * $1 / 100 / 2))
 }
 
 in_shape() {

@@ -14,7 +14,8 @@ get_source() {
 	git config --global safe.directory '*'
 	git config --global init.defaultBranch main
 	mkdir "$outside"
-	(cd "$root" && tar -cf - --exclude=./build --exclude=./.git .) | tar -xf - -C "$outside"
+	# shellcheck disable=SC2046
+	(cd "$root" && tar -cf - --exclude=./build --exclude=./.git $(count src/base .)) | tar -xf - -C "$outside"
 	must git -C "$outside" init -q
 	must git -C "$outside" add -A -f
 	must git -C "$outside" commit -q -m source
@@ -30,12 +31,12 @@ build() {
 	{
 		printf 'rule cc\n  command = gcc -D_GNU_SOURCE -std=gnu17 -Isrc -MMD -MF $out.d -c $in -o $out\n  depfile = $out.d\n'
 		printf 'rule ar\n  command = ar rc $out $in\n'
-		for f in src/base/{table,hash,str,crc,list}.c; do
-			[ -f "$f" ] && printf 'build out/%s.o: cc %s\n' "${f##*/}" "$f"
+		for f in src/base/{hash,str,err}.c; do
+			printf 'build out/%s.o: cc %s\n' "${f##*/}" "$f"
 		done
 		printf 'build out/all.a: ar'
-		for f in src/base/{table,hash,str,crc,list}.c; do
-			[ -f "$f" ] && printf ' out/%s.o' "${f##*/}"
+		for f in src/base/{hash,str,err}.c; do
+			printf ' out/%s.o' "${f##*/}"
 		done
 		printf '\n'
 	} >build.ninja
@@ -46,7 +47,7 @@ build() {
 job() {
 	local log=$CFS_SCRATCH/job.$2
 	cd "$1" || return
-	git clone -q "$bare" "$2" >"$log" 2>&1 || return
+	git clone -q --no-local --template= "$bare" "$2" >"$log" 2>&1 || return
 	cd "$2" || return
 	build "$log" || return
 	find . -print0 | xargs -0 stat >"$log.stat" 2>"$log" || return
