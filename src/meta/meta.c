@@ -581,27 +581,35 @@ static CFS_AWAITS int writer_flush(struct writer *w, uint32_t from_bytes)
 	return rc;
 }
 
-static CFS_AWAITS int write_xattrs(struct writer *w, struct cfs_inode *i)
+/* As they are now: while some are written others may come and go, and what stays has no record. */
+static CFS_AWAITS int write_xattrs(struct writer *w, const struct cfs_inode *i)
 {
-	uint32_t done = 0;
+	uint32_t cap = 0, at = 0;
+	struct cfs_items copy;
+	struct cfs_item item;
+	uint8_t *buf;
 	int rc = 0;
 
-	/* By position: the list may change at a wait, and then records say so. */
-	for (;;) {
-		const struct cfs_xattr *x = i->xattrs;
-
-		for (uint32_t k = 0; x && k < done; k++)
-			x = x->next;
-		if (!x || i->is_gone)
-			return 0;
-		cfs_meta_add_xattr(&w->it, i->attr.ino,
+	for (const struct cfs_xattr *x = i->xattrs; x; x = x->next)
+		cap += (uint32_t)(sizeof(struct cfs_item_header) + sizeof(struct cfs_meta_xattr)) +
+		       x->name_bytes + x->value_bytes;
+	if (cap == 0)
+		return 0;
+	buf = malloc(cap);
+	if (!buf)
+		return -ENOMEM;
+	cfs_items_init(&copy, buf, cap);
+	for (const struct cfs_xattr *x = i->xattrs; x; x = x->next)
+		cfs_meta_add_xattr(&copy, i->attr.ino,
 				   (struct cfs_bytes){ x->bytes, x->name_bytes },
 				   (struct cfs_bytes){ x->bytes + x->name_bytes, x->value_bytes });
-		done++;
+	cfs_assert(cfs_items_rc(&copy) == 0 && copy.len_bytes == cap);
+	while (rc == 0 && cfs_items_next(buf, cap, &at, &item) == 1) {
+		memcpy(cfs_items_add(&w->it, item.kind, item.len_bytes), item.data, item.len_bytes);
 		rc = writer_flush(w, SLICE_BYTES);
-		if (rc < 0)
-			return rc;
 	}
+	free(buf);
+	return rc;
 }
 
 static CFS_AWAITS int write_dentries(struct writer *w, struct cfs_inode *dir)

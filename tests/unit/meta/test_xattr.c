@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -171,13 +172,52 @@ CFS_TEST_SIM(names_fit_a_list)
 	finish(h);
 }
 
+static CFS_AWAITS void checkpoint(void *arg)
+{
+	harness_checkpoint(arg);
+}
+
+/* One goes while a checkpoint writes the others: it has them all the same. */
+CFS_TEST_SIM(removed_while_written)
+{
+	static uint8_t value[15000];
+	uint64_t ino;
+	struct harness *h = start(&ino);
+	char name[32];
+
+	for (uint32_t round = 0; round < 40; round++) {
+		struct cfs_group g;
+
+		for (uint32_t k = 0; k < 8; k++) {
+			snprintf(name, sizeof(name), "user.%u", k);
+			assert_int_equal(hs_setxattr(h, ino, name, value, sizeof(value), 0), 0);
+		}
+		/* The one before counts then, so that there is a next. */
+		harness_sync(h);
+		cfs_group_init(&g);
+		assert_int_equal(cfs_group_start(&g, checkpoint, h), 0);
+		for (uint32_t k = 0; k < round; k++)
+			cfs_sleep_ns(20000);
+		assert_int_equal(drop(h, ino, "user.0"), 0);
+		cfs_group_join(&g);
+		harness_sync(h);
+		harness_kill(h, false);
+		harness_start(h);
+		assert_int_equal(hs_getxattr(h, ino, "user.0", value, 0), -ENODATA);
+		for (uint32_t k = 1; k < 8; k++) {
+			snprintf(name, sizeof(name), "user.%u", k);
+			assert_int_equal(hs_getxattr(h, ino, name, value, 0), sizeof(value));
+		}
+	}
+	finish(h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(set_get_list_remove),
-		cmocka_unit_test(namespaces),
-		cmocka_unit_test(limits_and_checkpoint),
-		cmocka_unit_test(names_fit_a_list),
+		cmocka_unit_test(set_get_list_remove),   cmocka_unit_test(namespaces),
+		cmocka_unit_test(limits_and_checkpoint), cmocka_unit_test(names_fit_a_list),
+		cmocka_unit_test(removed_while_written),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
