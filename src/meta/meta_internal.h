@@ -132,6 +132,16 @@ CFS_AWAITS int cfs_serials_fill(struct cfs_meta *m);
 uint64_t cfs_serials_take(struct cfs_meta *m, uint32_t home); /* 0: fill first */
 CFS_AWAITS int cfs_serials_serve(struct cfs_meta *m, struct cfs_shard_request *rq);
 
+/* checkpoint.c: what is written, in pieces of many items. */
+struct cfs_meta_writer {
+	struct cfs_checkpoint *c;
+	struct cfs_items it;
+	uint8_t *buf; /* CFS_RECORD_BYTES_MAX; the caller's */
+};
+/* Writes out what has come together, when there are @from_bytes of it. */
+CFS_AWAITS int cfs_meta_writer_flush(struct cfs_meta_writer *w, uint32_t from_bytes);
+CFS_AWAITS int cfs_meta_write_inode(struct cfs_meta_writer *w, struct cfs_inode *i);
+
 /* rename.c */
 int cfs_forward_apply(struct cfs_meta *m, const struct cfs_item *item);
 void cfs_forwards_fini(struct cfs_meta *m);
