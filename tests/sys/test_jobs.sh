@@ -85,7 +85,8 @@ build() {
 	must meson setup out
 	if [ "$CFS_COUNTS" = full ]; then
 		must ninja -C out
-		must meson test -C out --no-rebuild --suite unit --print-errorlogs -t 5
+		meson test -C out --no-rebuild --suite unit --print-errorlogs -t 5 >"$CFS_SCRATCH/unit.out" 2>&1 ||
+			fail "unit tests: $(grep -E ' (FAIL|TIMEOUT|ERROR) ' "$CFS_SCRATCH/unit.out" | tr -s ' ' | head -n 5)"
 	else
 		must ninja -C out src/libcfs-base.a src/libcfs-proto.a
 	fi
@@ -104,6 +105,7 @@ use_git() {
 	git config --global user.email test@example.com
 	git config --global safe.directory '*'
 	git config --global init.defaultBranch main
+	git config --global gc.auto 0 # it would run beside what follows
 	must git init -q
 	must git add -A -f # Debian's tree ignores all of itself
 	must git commit -q -m first

@@ -20,12 +20,12 @@ drop() {
 	mount_pid= server_pid= addr=
 }
 
-# noticed NAME CASES CASES-LISTED: at least one case fails, as the file system does the wrong thing, not as it is
+# noticed NAME CASES: at least one case fails, as the file system does the wrong thing, not as it is
 # gone.
 noticed() {
 	local second=
 	# What the kernel of one mount sees to by itself needs two.
-	case $3 in two_*) second=1 ;; esac
+	case $2 in two_*) second=1 ;; esac
 	fs_make "$([ -n "$second" ] && echo tcp-1 || echo inproc-1)" 1G
 	[ -z "$why" ] || return
 	export CFS_BREAK=$1
@@ -72,6 +72,6 @@ while read -r name cases; do
 	# With small counts every third, by the seed.
 	number=$((number + 1))
 	[ -n "$pick" ] || [ $(((number + CFS_SEED) % $(count 3 1))) = 0 ] || continue
-	case_run "$name" noticed "$name" "$(count "$cases" "")" "$cases"
+	case_run "$name" noticed "$name" "$cases"
 done <"$sys/posix/breaks"
 finish
