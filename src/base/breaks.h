@@ -130,6 +130,7 @@
 #define CFS_BREAK_COHERENCE_TABLE(X) \
 	X(STALE_ATTR, "a mount keeps attributes for 10 s") \
 	X(STALE_ENTRY, "a mount keeps names for 10 s") \
+	X(STALE_ALL, "a mount keeps names, that there are none, and attributes for 10 s") \
 	X(STALE_GONE, "a mount keeps for 10 s that there is no such name") \
 	X(STALE_PAGES, "a mount keeps pages")
 

@@ -55,9 +55,9 @@ void cfs_fuse_entry_encode(const struct cfs_attr *a, struct fuse_entry_out *out)
 	memset(out, 0, sizeof(*out));
 	out->nodeid = a->ino; /* numbers are never used twice, so the generation is always 0 */
 	cfs_fuse_attr_encode(a, &out->attr);
-	if (CFS_BREAK(STALE_ENTRY))
+	if (CFS_BREAK(STALE_ENTRY) || CFS_BREAK(STALE_ALL))
 		out->entry_valid = 10;
-	if (CFS_BREAK(STALE_ATTR))
+	if (CFS_BREAK(STALE_ATTR) || CFS_BREAK(STALE_ALL))
 		out->attr_valid = 10;
 }
 

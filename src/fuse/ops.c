@@ -90,7 +90,7 @@ static void reply_attr(struct cfs_fuse_req *req, int rc, const struct cfs_attr *
 
 	if (rc == 0)
 		cfs_fuse_attr_encode(attr, &out.attr);
-	if (CFS_BREAK(STALE_ATTR))
+	if (CFS_BREAK(STALE_ATTR) || CFS_BREAK(STALE_ALL))
 		out.attr_valid = 10;
 	cfs_fuse_reply(req, rc, &out, sizeof(out));
 }
@@ -122,7 +122,7 @@ static CFS_AWAITS void op_lookup(struct cfs_fuse_req *req)
 		rc = HANDLE(req, lookup, req->in.nodeid, name, &attr);
 	if (rc == 0)
 		cfs_fuse_acl_learn(req, &attr);
-	if (rc == -ENOENT && CFS_BREAK(STALE_GONE)) {
+	if (rc == -ENOENT && (CFS_BREAK(STALE_GONE) || CFS_BREAK(STALE_ALL))) {
 		cfs_fuse_reply(req, 0, &(struct fuse_entry_out){ .entry_valid = 10 },
 			       sizeof(struct fuse_entry_out));
 		return;

@@ -130,6 +130,21 @@ notices() {
 	CFS_BIN=$CFS_BUILD/src/cfs
 }
 
+# What coherence/lazy lists is what stale names and attributes show, and no change of the mount's own.
+stale_list() {
+	CFS_BIN=$CFS_BUILD/tests/sys/cfs-breaks
+	export CFS_BREAK=STALE_ALL
+	fs_make tcp-1 2G
+	fs_up
+	[ -n "$why" ] || more_up 1
+	run matrix --apart --must "$sys/coherence/lazy"
+	run matrix --own
+	more_down
+	fs_down
+	unset CFS_BREAK
+	CFS_BIN=$CFS_BUILD/src/cfs
+}
+
 # --- what needs leases ---
 
 # Of serve: nothing else is as quick.
@@ -231,6 +246,7 @@ while read -r name mode; do
 	[ "$CFS_COUNTS" = full ] || [ -n "$CFS_CASE" ] || continue
 	case_run "breaks/$name-$mode" notices "$name" "$mode"
 done <"$sys/coherence/breaks"
+if [ "$CFS_COUNTS" = full ] || [ "$CFS_CASE" = stale-list ]; then case_run stale-list stale_list; fi
 # By name only, until there are leases.
 for c in stop lazy counted; do
 	case $CFS_CASE in "$c") ;; *) continue ;; esac
