@@ -152,6 +152,7 @@ life=${CFS_SESSION_LIFE:-2}
 
 stop() {
 	run stop --rounds "$(count 3 40)" --life "$life" --pid "$mount_pid" --pid "${more_pids[0]}"
+	kill -CONT "${more_pids[0]}"
 }
 
 stop_case() {

@@ -11,6 +11,15 @@
 #define LIVE 0u
 #define STOPPED 1u
 
+#define PATIENCE_SECONDS 10u
+
+/* Whoever waits for the stopped one has waited long enough. */
+static void on_alarm(int sig)
+{
+	(void)sig;
+	(void)kill(options.pid[STOPPED], SIGCONT);
+}
+
 /* Others wait for the session's life and a second, all together. */
 static void in_time(struct world *w, uint64_t start, const char *what)
 {
@@ -94,9 +103,11 @@ static bool stop_round(unsigned n)
 	MUST(&w, locked);
 	MUST(&w, flock(locked, LOCK_EX | LOCK_NB));
 	MUST(&w, kill(options.pid[STOPPED], SIGSTOP));
+	(void)alarm(options.life_seconds + PATIENCE_SECONDS);
 	for (int i = 0; i < OBJS_MAX; i++)
 		w.obj[i].moves = 0;
 	while_stopped(&w, c);
+	(void)alarm(0);
 	MUST(&w, kill(options.pid[STOPPED], SIGCONT));
 	w.truth = LIVE;
 	model_paths(&w);
@@ -114,8 +125,11 @@ static bool stop_round(unsigned n)
 
 bool stop_rounds(unsigned rounds)
 {
+	const struct sigaction on = { .sa_handler = on_alarm };
 	bool is_right = true;
 
+	if (sigaction(SIGALRM, &on, NULL) < 0)
+		abort();
 	if (options.pid_count <= STOPPED) {
 		fprintf(stderr, "coherence: stop needs --pid of each mount\n");
 		exit(2);
