@@ -9,8 +9,9 @@ uint32_t cfs_break_now = CFS_BREAK_NONE;
 
 static const char *const names[CFS_BREAK_COUNT] = { [CFS_BREAK_NONE] = "NONE",
 #define X(name, what) [CFS_BREAK_##name] = #name,
-						    CFS_BREAK_TX_TABLE(X) CFS_BREAK_POSIX_TABLE(X)
-							    CFS_BREAK_COHERENCE_TABLE(X)
+						    CFS_BREAK_TX_TABLE(X) CFS_BREAK_LEASE_TABLE(X)
+							    CFS_BREAK_POSIX_TABLE(X)
+								    CFS_BREAK_COHERENCE_TABLE(X)
 #undef X
 };
 

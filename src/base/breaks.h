@@ -133,13 +133,26 @@
 	X(STALE_ALL, "a mount keeps names, that there are none, and attributes for 10 s") \
 	X(STALE_GONE, "a mount keeps for 10 s that there is no such name") \
 	X(STALE_PAGES, "a mount keeps pages")
+/* Of leases: the simulator's (doc/design/leases.md). */
+#define CFS_BREAK_LEASE_TABLE(X) \
+	X(NO_RECALL, "a change recalls no lease") \
+	X(GRANT_DURING_RECALL, "a lease is given while it is recalled") \
+	X(NO_CHECK_AT_COMMIT, "nobody looks for leases again before the record") \
+	X(READ_WHILE_WRITTEN, "a read does not ask for what somebody has to himself") \
+	X(OWN_LEASE_EXEMPT, "a shared lease is not in its own holder's way") \
+	X(NO_GRANT_NUMBER, "a reply that a recall overtook is kept") \
+	X(ANSWER_UNNAMED, "an answer gives back a lease that is newer than its recall") \
+	X(NO_SESSION_STOP, "a client goes on with leases after its session's time") \
+	X(NO_REFUSE, "requests of an ended session are carried out") \
+	X(RELEASE_EARLY, "a session ends before its time")
 
 enum cfs_break {
 	CFS_BREAK_NONE,
 #define X(name, what) CFS_BREAK_##name,
-	CFS_BREAK_TX_TABLE(X) CFS_BREAK_POSIX_TABLE(X) CFS_BREAK_COHERENCE_TABLE(X)
+	CFS_BREAK_TX_TABLE(X) CFS_BREAK_LEASE_TABLE(X) CFS_BREAK_POSIX_TABLE(X)
+		CFS_BREAK_COHERENCE_TABLE(X)
 #undef X
-		CFS_BREAK_COUNT
+			CFS_BREAK_COUNT
 };
 
 #ifdef CFS_BREAKS

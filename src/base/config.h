@@ -36,6 +36,12 @@
 	X(state_dir, TEXT, "", 0, 255, "folder", \
 	  "where control plane, sockets and logs are kept; empty: beside the store") \
 	X(log_level, CHOICE, "info", 0, 0, "err|warn|info|debug", "the least that is logged") \
+	X(session_life, DURATION, "30s", 100000000, 3600000000000, "time", \
+	  "how long a client may be silent before others get what it holds") \
+	X(consistency, TEXT, "strict", 1, 64, "strict|close-to-open|lazy[:time]", \
+	  "what a mount sees of others' changes: all at once; what was closed before an open; " \
+	  "all " \
+	  "but the last second, or what time says") \
 	X(mount_wait, DURATION, "0", 0, UINT64_MAX, "time", \
 	  "how long operations wait for a server that is away, then fail; 0: for ever") \
 	X(memory_patch_max, SIZE, "64M", 0, 1ull << 40, "bytes", \

@@ -21,7 +21,8 @@
 	X(DISCONNECTED, 1034, EAGAIN, "connection lost; the request may or may not have run") \
 	X(OLD_SEQUENCE, 1035, EIO, "request is below the session's oldest unanswered one") \
 	X(NO_SESSION, 1036, EIO, "session is not known or has ended") \
-	X(AGAIN_LATER, 1038, EAGAIN, "not now; try again")
+	X(AGAIN_LATER, 1038, EAGAIN, "not now; try again") \
+	X(LEASED, 1039, EAGAIN, "a lease is in the way")
 
 enum {
 #define X(name, number, class, text) CFS_E##name = number,

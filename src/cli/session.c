@@ -24,6 +24,7 @@
 #include "server/node.h"
 
 #define CONNECT_NS 10000000000ull
+#define LAZY_NS 1000000000ull
 #define LAST_SYNC_NS 5000000000ull
 
 /* What a session has open. */
@@ -31,6 +32,7 @@ struct work {
 	struct cli_session *s;
 	struct cfs_node *node;
 	struct cfs_client *client;
+	struct cfs_fuse_cache *cache;
 	struct cfs_fuse_mount mount;
 	int stop_fd, claim_fd;
 	char device[32];          /* of the mount, "0:53" */
@@ -64,6 +66,7 @@ static CFS_AWAITS int start_node(struct work *w)
 		.cache_bytes = cfg->cache_size,
 		.flush_interval_ns = cfg->flush_interval,
 		.patch_bytes_max = cfg->memory_patch_max,
+		.session_life_ns = cfg->session_life,
 	};
 	int rc;
 
@@ -83,10 +86,18 @@ static CFS_AWAITS int start_client(struct work *w)
 		.addr_count = 1,
 		.wait_ns = w->s->cfg->mount_wait,
 		.connect_ns = CONNECT_NS,
+		.recall = cfs_fuse_cache_recall,
+		.recall_all = cfs_fuse_cache_recall_all,
+		.evicted = cfs_fuse_cache_evicted,
 	};
+	int rc;
 
 	if (!w->s->dir)
 		return 0;
+	rc = cfs_fuse_cache_create(&w->cache);
+	if (rc < 0)
+		return rc;
+	how.recall_ctx = w->cache;
 	return cfs_client_open(&how, &w->client, w->s->why, sizeof(w->s->why));
 }
 
@@ -176,6 +187,9 @@ static CFS_AWAITS void serve_fuse(void *arg)
 {
 	struct work *w = arg;
 	struct cfs_fuse_opts how = {
+		.cache = w->cache,
+		.consistency = w->s->consistency,
+		.lazy_ns = w->s->lazy_ns,
 		.fd = w->mount.fd,
 		.client = w->client,
 		.dev_major = w->mount.dev_major,
@@ -261,6 +275,7 @@ static CFS_AWAITS int work_main(void *arg)
 	if (rc == 0)
 		rc = w->s->dir ? serve_mount(w) : serve_only(w);
 	cfs_client_close(w->client);
+	cfs_fuse_cache_destroy(w->cache);
 	return stop_node(w, rc);
 }
 
@@ -287,12 +302,52 @@ int cli_listen(const struct cli *c, struct cli_session *s, char listen[CFS_NET_A
 	return CLI_OK;
 }
 
+/* "strict", "close-to-open", "lazy", "lazy:500ms"; a number alone is milliseconds. */
+static int take_consistency(struct cli_session *s)
+{
+	const char *text = s->cfg->consistency;
+	static struct cfs_config lazy; /* large, and this is called once */
+	char why[CFS_CONFIG_WHY_BYTES], value[CFS_CONFIG_TEXT_BYTES];
+	size_t len;
+
+	s->consistency = CFS_FUSE_STRICT;
+	if (strcmp(text, "strict") == 0)
+		return 0;
+	s->consistency = CFS_FUSE_CLOSE_TO_OPEN;
+	if (strcmp(text, "close-to-open") == 0)
+		return 0;
+	s->consistency = CFS_FUSE_LAZY;
+	s->lazy_ns = LAZY_NS;
+	if (strcmp(text, "lazy") == 0)
+		return 0;
+	if (strncmp(text, "lazy:", 5) == 0) {
+		len = strspn(text + 5, "0123456789");
+		snprintf(value, sizeof(value), "%.200s%s", text + 5, text[5 + len] ? "" : "ms");
+		/* Read as any other time is. */
+		cfs_config_defaults(&lazy);
+		if (len > 0 &&
+		    cfs_config_set(&lazy, "mount_wait", value, CFS_CONFIG_ARGUMENT, why) == 0) {
+			s->lazy_ns = lazy.mount_wait;
+			return 0;
+		}
+	}
+	snprintf(s->why, sizeof(s->why),
+		 "consistency=%.64s: not known; it is strict, close-to-open, or lazy with a time, "
+		 "as in "
+		 "lazy:500ms",
+		 text);
+	return -EINVAL;
+}
+
 int cli_session_run(struct cli_session *s)
 {
 	struct work w = { .s = s, .claim_fd = -1 };
 	int rc;
 
 	s->why[0] = '\0';
+	rc = take_consistency(s);
+	if (rc < 0)
+		return rc;
 	raise_files();
 	signal(SIGPIPE, SIG_IGN);
 	w.stop_fd = cli_stop_open();

@@ -7,6 +7,7 @@
 #define CFS_CLI_SESSION_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/config.h"
 #include "net/net.h"
@@ -23,6 +24,8 @@ struct cli_session {
 	const char *source;  /* what the kernel's list of mounts is to say */
 	unsigned long flags; /* MS_ flags of the mount */
 	bool may_be_nonempty;
+	int consistency; /* of fuse.h, as the configuration says; and ns of `lazy` */
+	uint64_t lazy_ns;
 	const struct cfs_config *cfg;
 	/* Called once, when it can be used; @addr: what it listens on, or NULL. False: nobody is
 	 * interested any more. */

@@ -132,7 +132,9 @@ int claudefs_open(struct claudefs *fs, const char *path, int flags, mode_t mode,
 
 static CFS_AWAITS int64_t close_do(struct cfs_client_op *op, void *arg)
 {
-	return cfs_client_release(op, ((struct claudefs_file *)arg)->ino);
+	const struct claudefs_file *f = arg;
+
+	return cfs_client_release(op, f->ino, (f->flags & O_ACCMODE) == O_RDONLY ? 0 : CFS_F_WRITE);
 }
 
 int claudefs_close(struct claudefs_file *file)

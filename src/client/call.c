@@ -61,6 +61,7 @@ static enum verdict judge(int rc)
 	case -CFS_EOLD_EPOCH:
 	case -CFS_EBAD_FORMAT:
 	case -CFS_EBAD_VERSION:
+	case -CFS_ENO_SESSION:
 		return NEEDS_MAP;
 	case -CFS_EAGAIN_LATER:
 	case -CFS_EBUSY_TX:
@@ -127,6 +128,9 @@ static CFS_AWAITS int call_until_answered(struct cfs_client_op *op, uint32_t sha
 			return -EIO;
 		if (rc == -CFS_EBAD_VERSION)
 			return -EPROTONOSUPPORT;
+		/* An earlier copy may have been carried out, and nobody knows any more. */
+		if (rc == -CFS_ENO_SESSION && tries > 0 && cfs_op_is_change(req->op))
+			return -EIO;
 		c->stats.retries++;
 		c->stats.disconnects += rc == -CFS_EDISCONNECTED;
 		if (give_up_ns == CFS_DEADLINE_NONE && c->wait_ns > 0)
@@ -148,14 +152,18 @@ int cfs_client_call(struct cfs_client_op *op, uint32_t shard, struct cfs_msg *re
 	int rc;
 
 	cfs_assert(out->buf == NULL);
-	if (!cfs_op_is_change(req->op))
-		return call_until_answered(op, shard, req, out);
-	rc = change_begin(op, &ch);
-	if (rc < 0)
-		return rc;
-	req->seq = ch.seq;
-	rc = call_until_answered(op, shard, req, out);
-	change_end(c, &ch);
+	cfs_client_lease_ask(op, req);
+	if (!cfs_op_is_change(req->op)) {
+		rc = call_until_answered(op, shard, req, out);
+	} else {
+		rc = change_begin(op, &ch);
+		if (rc < 0)
+			return rc;
+		req->seq = ch.seq;
+		rc = call_until_answered(op, shard, req, out);
+		change_end(c, &ch);
+	}
+	cfs_client_lease_take(op, shard, req, &out->msg);
 	return rc;
 }
 

@@ -20,6 +20,10 @@ static int take_opts(struct cfs_client *c, const struct cfs_client_opts *opts)
 			return -EINVAL;
 	c->addr_count = opts->addr_count;
 	c->wait_ns = opts->wait_ns;
+	c->recall = opts->recall;
+	c->recall_all = opts->recall_all;
+	c->evicted = opts->evicted;
+	c->recall_ctx = opts->recall_ctx;
 	return 0;
 }
 
@@ -70,6 +74,7 @@ static CFS_AWAITS void client_destroy(struct cfs_client *c)
 	for (struct cfs_list *n; (n = cfs_list_pop(&c->pieces_free));)
 		free(cfs_list_entry(n, struct cfs_client_piece, link));
 	cfs_client_files_fini(&c->files);
+	free(c->floors);
 	free(c);
 }
 
@@ -81,6 +86,8 @@ static void client_init(struct cfs_client *c)
 	cfs_list_init(&c->pieces_free);
 	cfs_group_init(&c->fibers);
 	c->next_seq = 1;
+	c->is_new = true;
+	c->life_ns = CFS_CLIENT_LIFE_NS;
 	do {
 		c->session = cfs_rand_u64();
 	} while (c->session == 0);
@@ -113,13 +120,13 @@ int cfs_client_open(const struct cfs_client_opts *opts, struct cfs_client **out,
 				 "status %s)",
 				 c->addrs[0], cfs_err_text(rc), c->addrs[0]);
 	}
-	if (rc == 0)
-		rc = cfs_group_start(&c->fibers, cfs_client_keep_alive, c);
 	if (rc < 0) {
+		cfs_group_cancel(&c->fibers);
+		cfs_group_join(&c->fibers);
 		client_destroy(c);
 		return rc;
 	}
-	c->map_gen = 1;
+	c->map_gen++;
 	*out = c;
 	return 0;
 }

@@ -39,6 +39,15 @@ struct cfs_client_opts {
 	uint64_t wait_ns; /* how long an operation waits for a server that is away; 0: for ever */
 	uint64_t
 		connect_ns; /* how long the first connection is tried; 0: as long as wait_ns says */
+	/*
+	 * Whoever keeps what operations return, under leases (cfs_client_lease_ns()). @recall drops
+	 * all that is kept of @ino, @recall_all everything; neither may wait for an operation that
+	 * changes something. NULL: nothing is kept, and no lease is asked for.
+	 */
+	CFS_AWAITS void (*recall)(void *ctx, uint64_t ino);
+	CFS_AWAITS void (*recall_all)(void *ctx);
+	void (*evicted)(void *ctx); /* the session has ended, and its locks; before recall_all() */
+	void *recall_ctx;
 };
 
 /* Connects and reads the map. @err_out: a sentence with cause and next step. -ETIMEDOUT; -EINVAL;
@@ -57,6 +66,10 @@ struct cfs_client_op {
 	bool is_interrupted;
 	bool is_signaled; /* its wait for a lock is over */
 	bool keeps_atime; /* its reads change no access time */
+	bool wants_lease; /* of what lookup, getattr, readdir, and open return */
+	bool has_lease;   /* the last of these came with one */
+	uint32_t lease_shard;
+	uint64_t lease_ino, lease_stamp, lease_session;
 	struct cfs_waitq waiters;
 };
 
@@ -65,6 +78,14 @@ void cfs_client_op_init(struct cfs_client_op *op, struct cfs_client *c, uint32_t
 void cfs_client_op_signal(struct cfs_client_op *op);
 /* Ends its waits for a server with -EINTR. A call that a server has goes on to its answer. */
 void cfs_client_op_interrupt(struct cfs_client_op *op);
+
+/*
+ * How long the last lookup, getattr, readdir or open of @op is true, at most, whatever others do: a
+ * change is preceded by a recall. Of a lookup that is for the name (its absence too), of the others
+ * for the inode. To be asked when what was returned is kept, with nothing awaited between. 0: not
+ * at all.
+ */
+uint64_t cfs_client_lease_ns(const struct cfs_client_op *op);
 
 struct cfs_client_name {
 	const char *p;
@@ -161,7 +182,8 @@ CFS_AWAITS int cfs_client_removexattr(struct cfs_client_op *op, uint64_t ino,
  * each success. */
 CFS_AWAITS int cfs_client_file_open(struct cfs_client_op *op, uint64_t ino, uint32_t flags,
 				    struct cfs_attr *attr_out);
-CFS_AWAITS int cfs_client_release(struct cfs_client_op *op, uint64_t ino);
+/* @flags: CFS_F_WRITE as it was opened. */
+CFS_AWAITS int cfs_client_release(struct cfs_client_op *op, uint64_t ino, uint32_t flags);
 
 /*
  * Reads up to @len_bytes (at most CFS_IO_BYTES_MAX) at @off_bytes. What comes is in @buf (of
@@ -236,6 +258,7 @@ CFS_AWAITS int cfs_client_status(struct cfs_client_op *op, uint32_t flags,
 
 struct cfs_client_stats {
 	uint64_t retries, disconnects, refreshes, old_cuts, bad_checksums;
+	uint64_t recalls, evictions;
 	uint32_t files_open;
 	bool is_lost; /* no server answers */
 	struct cfs_net_stats net;

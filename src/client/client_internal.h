@@ -13,7 +13,8 @@
 #define CFS_CLIENT_BACKOFF_MIN_NS (1000ull * 1000)
 #define CFS_CLIENT_BACKOFF_MAX_NS (500ull * 1000 * 1000)
 #define CFS_CLIENT_HELLO_NS (2000ull * 1000 * 1000) /* one try to connect */
-#define CFS_CLIENT_PING_NS (5000ull * 1000 * 1000)
+#define CFS_CLIENT_LIFE_MIN_NS (100ull * 1000 * 1000)
+#define CFS_CLIENT_LIFE_NS (30000ull * 1000 * 1000) /* of a session, until a server says */
 #define CFS_CLIENT_CUT_TRIES 64u /* a file truncated more often during one call is an error */
 #define CFS_CLIENT_WALK_TRIES 8u /* a name that changes its inode under a lookup */
 #define CFS_CLIENT_CRC_TRIES 2u
@@ -37,7 +38,7 @@ struct cfs_client_file {
 	struct cfs_client_file *next; /* in its bucket */
 	uint64_t ino;
 	uint32_t refs; /* opens and operations under way */
-	uint32_t opens;
+	uint32_t opens, writes;
 	bool has_hint;
 	bool is_guarded; /* its inode flags may forbid writes: the inode's shard is asked each time
 			  */
@@ -84,6 +85,16 @@ struct cfs_client {
 	struct cfs_client_peer *core_peer[CFS_CORES_MAX];
 
 	uint64_t session, next_seq, hlc;
+	bool is_new; /* the session: no server knows it yet */
+	uint64_t life_ns;
+	uint64_t renewed_ns; /* when the last renewal was sent that was answered */
+	uint64_t *floors;    /* [map.shards]: stamps below are overtaken */
+	uint32_t floor_count;
+	bool is_watched[CFS_CORES_MAX]; /* a fiber of lease.c is there */
+	void (*recall)(void *ctx, uint64_t ino);
+	void (*recall_all)(void *ctx);
+	void (*evicted)(void *ctx);
+	void *recall_ctx;
 	struct cfs_list changes; /* unanswered ones in order of their sequence */
 	uint32_t lock_waits;     /* LOCK_WAITs that a server holds */
 	uint32_t floor_waiters;  /* operations that wait for the oldest change to be answered */
@@ -125,11 +136,24 @@ CFS_AWAITS int cfs_client_wait_floor(struct cfs_client_op *op);
 void cfs_client_wake_floor(struct cfs_client *c);
 /* Waits until @until_ns. 0; -EINTR; -ETIMEDOUT: the fiber's own deadline passed; -ECANCELED. */
 CFS_AWAITS int cfs_client_op_sleep(struct cfs_client_op *op, uint64_t until_ns);
-/* Fiber: tells every core now and then that the session lives. */
-CFS_AWAITS void cfs_client_keep_alive(void *client);
 void cfs_client_peer_put(struct cfs_client_peer *p);
 CFS_AWAITS void cfs_client_peers_close(struct cfs_client *c, bool is_all);
 void cfs_client_map_fini(struct cfs_client *c);
+
+/* --- lease.c --- */
+
+/* Each core of the map is watched. 0; -ENOMEM. */
+int cfs_client_watch_cores(struct cfs_client *c);
+/* A server does not know the session: another one begins, nothing is kept. */
+CFS_AWAITS void cfs_client_evicted(struct cfs_client *c);
+/* The new session is known: files are opened in it. */
+int cfs_client_reopen_start(struct cfs_client *c);
+/* Servers have lost what they knew of leases: nothing is kept. */
+CFS_AWAITS void cfs_client_leases_doubt(struct cfs_client *c);
+/* Before a request, and after its answer. */
+void cfs_client_lease_ask(const struct cfs_client_op *op, struct cfs_msg *req);
+void cfs_client_lease_take(struct cfs_client_op *op, uint32_t shard, const struct cfs_msg *req,
+			   const struct cfs_msg *reply);
 
 /* --- files.c --- */
 

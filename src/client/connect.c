@@ -140,7 +140,12 @@ static int map_take(struct cfs_client *c, struct cfs_map *m)
 	c->map = *m;
 	c->has_map = true;
 	memcpy(c->core_peer, peers, sizeof(peers));
-	return 0;
+	if (c->floor_count != c->map.shards) {
+		free(c->floors);
+		c->floors = calloc(c->map.shards, sizeof(*c->floors));
+		c->floor_count = c->floors ? c->map.shards : 0;
+	}
+	return cfs_client_watch_cores(c);
 }
 
 /* A call of the node itself that says whose session it is; it waits no longer than one try. */
@@ -154,6 +159,8 @@ static CFS_AWAITS int say(struct cfs_client *c, struct cfs_client_peer *peer, ui
 	cfs_client_request(&req, op, 0);
 	req.has = 0;
 	cfs_msg_set(&req, session, c->session);
+	if (op == CFS_OP_HELLO && c->is_new)
+		cfs_msg_set(&req, flags, CFS_F_NEW);
 	req.sess = c->session;
 	req.hlc = c->hlc;
 	deadline = cfs_deadline_narrow(cfs_now_ns() + CFS_CLIENT_HELLO_NS);
@@ -165,7 +172,10 @@ static CFS_AWAITS int say(struct cfs_client *c, struct cfs_client_peer *peer, ui
 static CFS_AWAITS int hello(struct cfs_client *c, struct cfs_client_peer *peer)
 {
 	CFS_CLEANUP(cfs_net_reply_fini) struct cfs_net_reply reply = { 0 };
+	uint64_t old_epoch = c->has_map ? c->map.epoch : UINT64_MAX;
 	struct cfs_map map = { 0 };
+	uint64_t sent_ns = cfs_now_ns();
+	bool was_new = c->is_new;
 	int rc = say(c, peer, CFS_OP_HELLO, &reply);
 
 	if (rc < 0)
@@ -177,7 +187,28 @@ static CFS_AWAITS int hello(struct cfs_client *c, struct cfs_client_peer *peer)
 	rc = cfs_map_decode(reply.msg.data.p, reply.msg.data.len, &map);
 	if (rc < 0)
 		return rc;
-	return map_take(c, &map);
+	if (cfs_msg_is_set(&reply.msg, life) && reply.msg.life >= CFS_CLIENT_LIFE_MIN_NS)
+		c->life_ns = reply.msg.life;
+	rc = map_take(c, &map);
+	if (rc < 0)
+		return rc;
+	c->is_new = false;
+	c->renewed_ns = CFS_MAX(c->renewed_ns, sent_ns);
+	if (cfs_msg_is_set(&reply.msg, lost) && reply.msg.lost > old_epoch)
+		cfs_client_leases_doubt(c);
+	return was_new ? cfs_client_reopen_start(c) : 0;
+}
+
+/* The old session may be gone, or is as good as gone: whoever waits for it need not wait longer. */
+static CFS_AWAITS void bye(struct cfs_client *c, struct cfs_client_peer *peer, uint64_t session)
+{
+	struct cfs_net_reply reply = { 0 };
+	uint64_t now = c->session;
+
+	c->session = session;
+	if (say(c, peer, CFS_OP_BYE, &reply) == 0)
+		cfs_net_reply_fini(&reply);
+	c->session = now;
 }
 
 static CFS_AWAITS int hello_at(struct cfs_client *c, const char *addr)
@@ -188,6 +219,13 @@ static CFS_AWAITS int hello_at(struct cfs_client *c, const char *addr)
 	if (rc < 0)
 		return rc;
 	rc = hello(c, peer);
+	if (rc == -CFS_ENO_SESSION && !c->is_new) {
+		uint64_t session = c->session;
+
+		cfs_client_evicted(c);
+		bye(c, peer, session);
+		rc = hello(c, peer);
+	}
 	cfs_client_peer_put(peer);
 	return rc;
 }
@@ -252,35 +290,6 @@ static int connector_start(struct cfs_client *c)
 	if (rc == 0)
 		c->is_connecting = true;
 	return rc;
-}
-
-static CFS_AWAITS int ping(struct cfs_client *c, struct cfs_client_peer *peer)
-{
-	struct cfs_net_reply reply = { 0 };
-	int rc = say(c, peer, CFS_OP_PING, &reply);
-
-	if (rc == 0)
-		cfs_net_reply_fini(&reply);
-	return rc;
-}
-
-/* Each core of a node ends a session that it has not heard of for a minute. */
-void cfs_client_keep_alive(void *arg)
-{
-	struct cfs_client *c = arg;
-
-	while (cfs_sleep_ns(CFS_CLIENT_PING_NS) == 0) {
-		for (uint32_t i = 0; !c->is_connecting && i < c->map.cores; i++) {
-			struct cfs_client_peer *peer = c->core_peer[i];
-			int rc;
-
-			peer->refs++;
-			rc = ping(c, peer);
-			cfs_client_peer_put(peer);
-			if (rc == -CFS_EDISCONNECTED && connector_start(c) < 0)
-				break;
-		}
-	}
 }
 
 /* One wait on the op's queue, ended by a wake-up, @until_ns, the fiber's deadline, or cancellation.

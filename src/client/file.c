@@ -54,12 +54,13 @@ int cfs_client_file_open(struct cfs_client_op *op, uint64_t ino, uint32_t flags,
 		return rc;
 	}
 	f->opens++;
+	f->writes += (flags & CFS_F_WRITE) != 0;
 	cfs_client_file_learn_attr(f, attr_out);
 	cfs_client_file_grew(f, CFS_CHUNK_BYTES, &reply.msg);
 	return 0;
 }
 
-int cfs_client_release(struct cfs_client_op *op, uint64_t ino)
+int cfs_client_release(struct cfs_client_op *op, uint64_t ino, uint32_t flags)
 {
 	CFS_CLEANUP(cfs_net_reply_fini) struct cfs_net_reply reply = { 0 };
 	struct cfs_client_file *f = cfs_client_file_find(op->client, ino);
@@ -68,10 +69,15 @@ int cfs_client_release(struct cfs_client_op *op, uint64_t ino)
 	if (!f || f->opens == 0)
 		return -EBADF;
 	cfs_client_request(&req, CFS_OP_RELEASE, ino);
+	flags &= CFS_F_WRITE;
 	if (f->is_read_unsaid)
-		cfs_msg_set(&req, flags, CFS_F_ATIME);
+		flags |= CFS_F_ATIME;
+	if (flags != 0)
+		cfs_msg_set(&req, flags, flags);
 	f->is_read_unsaid = false;
 	f->opens--;
+	if ((flags & CFS_F_WRITE) && f->writes > 0)
+		f->writes--;
 	cfs_client_file_put(op->client, f);
 	return cfs_client_call(op, cfs_ino_home(ino), &req, &reply);
 }

@@ -105,13 +105,17 @@ int cfs_client_lookup(struct cfs_client_op *op, uint64_t dir, struct cfs_client_
 		return rc;
 	/* Between the two messages the name may get another inode: then the walk starts again. */
 	for (uint32_t i = 0; i < CFS_CLIENT_WALK_TRIES; i++) {
-		bool has_attr = false;
+		bool has_attr = false, wants_lease;
 		uint64_t ino = 0;
 
 		rc = lookup_once(op, dir, name, &ino, &has_attr, attr_out);
 		if (rc < 0 || has_attr)
 			return rc;
+		/* What may be kept is the name. */
+		wants_lease = op->wants_lease;
+		op->wants_lease = false;
 		rc = cfs_client_getattr(op, ino, attr_out);
+		op->wants_lease = wants_lease;
 		if (rc != -ESTALE && rc != -ENOENT)
 			return rc;
 	}
@@ -157,7 +161,7 @@ static CFS_AWAITS int create_once(struct cfs_client_op *op, uint64_t dir,
 				  struct created *made, struct cfs_attr *attr_out)
 {
 	CFS_CLEANUP(cfs_net_reply_fini) struct cfs_net_reply reply = { 0 };
-	uint32_t flags = how->flags & (CFS_F_EXCL | CFS_F_OPEN | CFS_F_TMPFILE);
+	uint32_t flags = how->flags & (CFS_F_EXCL | CFS_F_OPEN | CFS_F_TMPFILE | CFS_F_WRITE);
 	struct cfs_msg req;
 	int rc;
 
@@ -199,7 +203,7 @@ static int create_type_check(uint32_t mode)
 }
 
 /* The server opened it with the CREATE; here its hints begin. */
-static int create_opened(struct cfs_client_op *op, const struct cfs_attr *attr)
+static int create_opened(struct cfs_client_op *op, const struct cfs_attr *attr, uint32_t flags)
 {
 	struct cfs_client_file *f;
 	int rc = cfs_client_file_get(op->client, attr->ino, &f);
@@ -207,6 +211,7 @@ static int create_opened(struct cfs_client_op *op, const struct cfs_attr *attr)
 	if (rc < 0)
 		return rc;
 	f->opens++;
+	f->writes += (flags & (CFS_F_WRITE | CFS_F_TMPFILE)) != 0;
 	cfs_client_file_learn_attr(f, attr);
 	return 0;
 }
@@ -231,7 +236,8 @@ int cfs_client_create(struct cfs_client_op *op, uint64_t dir, struct cfs_client_
 		if (rc < 0)
 			return rc;
 		if (made.is_new && made.has_attr)
-			return how->flags & CFS_F_OPEN ? create_opened(op, attr_out) : 0;
+			return how->flags & CFS_F_OPEN ? create_opened(op, attr_out, how->flags)
+						       : 0;
 		if (made.is_new)
 			return -EIO;
 		rc = is_reg ? create_type_check(made.mode) : 0;

@@ -331,6 +331,6 @@ CFS_AWAITS int cfs_data_serve_read(struct cfs_data *d, struct cfs_shard_request 
 	d->stats.reads++;
 	d->stats.read_bytes += r.len;
 	if ((m->flags & CFS_F_ATIME) && sh->ops[0] && sh->ops[0]->accessed)
-		sh->ops[0]->accessed(sh->part[0], m->ino);
+		sh->ops[0]->accessed(sh->part[0], m->ino, m->sess);
 	return 0;
 }

@@ -288,7 +288,8 @@ CFS_AWAITS int cfs_data_serve_write(struct cfs_data *d, struct cfs_shard_request
 		return rc == -CFS_EOLD_CUT ? cfs_data_cut_check(d, rq) : rc;
 	}
 	cfs_shard_items(d->shard, &it);
-	rc = cfs_data_write_items(d, &w, &it);
+	rc = cfs_shard_has_ended(d->shard, m->sess) ? -CFS_ENO_SESSION
+						    : cfs_data_write_items(d, &w, &it);
 	if (rc == 0) {
 		cfs_msg_set(&rq->reply, len, m->len);
 		cfs_msg_set(&rq->reply, blocks, w.blocks);

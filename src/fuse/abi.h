@@ -510,6 +510,16 @@ struct fuse_statx_out {
 	struct fuse_statx stat;
 };
 
+/* Notifications: an out header with the code as its error, and unique 0. */
+#define FUSE_NOTIFY_INVAL_INODE 2
+#define FUSE_NOTIFY_INC_EPOCH 8 /* 7.44 */
+
+struct fuse_notify_inval_inode_out {
+	uint64_t ino;
+	int64_t off; /* -1: attributes only */
+	int64_t len; /* 0: to the end */
+};
+
 _Static_assert(sizeof(struct fuse_in_header) == 40, "as in the kernel");
 _Static_assert(sizeof(struct fuse_out_header) == 16, "as in the kernel");
 _Static_assert(sizeof(struct fuse_attr) == 88, "as in the kernel");

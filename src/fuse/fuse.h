@@ -60,7 +60,7 @@ struct cfs_fuse_handlers {
 				      struct cfs_client_name name);
 	CFS_AWAITS int (*open)(struct cfs_client_op *op, uint64_t ino, uint32_t flags,
 			       struct cfs_attr *attr_out);
-	CFS_AWAITS int (*release)(struct cfs_client_op *op, uint64_t ino);
+	CFS_AWAITS int (*release)(struct cfs_client_op *op, uint64_t ino, uint32_t flags);
 	CFS_AWAITS int (*read)(struct cfs_client_op *op, uint64_t ino, uint64_t off_bytes,
 			       uint32_t len_bytes, void *buf, struct cfs_client_bytes *out);
 	CFS_AWAITS int (*write)(struct cfs_client_op *op, uint64_t ino,
@@ -83,8 +83,28 @@ struct cfs_fuse_handlers {
 
 extern const struct cfs_fuse_handlers cfs_fuse_client_handlers;
 
+/*
+ * What the kernel keeps of a mount. It is there before the client, whose recall() and recall_all()
+ * are these functions with it as their context, and after.
+ */
+struct cfs_fuse_cache;
+int cfs_fuse_cache_create(struct cfs_fuse_cache **out); /* 0; -ENOMEM */
+void cfs_fuse_cache_destroy(struct cfs_fuse_cache *c);  /* NULL is fine */
+CFS_AWAITS void cfs_fuse_cache_recall(void *cache, uint64_t ino);
+CFS_AWAITS void cfs_fuse_cache_recall_all(void *cache);
+void cfs_fuse_cache_evicted(void *cache);
+
+enum cfs_fuse_consistency {
+	CFS_FUSE_STRICT,        /* what is kept is leased */
+	CFS_FUSE_CLOSE_TO_OPEN, /* an open sees what was closed before */
+	CFS_FUSE_LAZY,          /* what is seen may be lazy_ns old */
+};
+
 struct cfs_fuse_opts {
-	int fd; /* of cfs_fuse_mount(); borrowed */
+	int fd;                       /* of cfs_fuse_mount(); borrowed */
+	struct cfs_fuse_cache *cache; /* NULL: the kernel keeps nothing */
+	enum cfs_fuse_consistency consistency;
+	uint64_t lazy_ns;
 	struct cfs_client *client;
 	const struct cfs_fuse_handlers *handlers; /* NULL: the client's */
 	uint32_t dev_major, dev_minor; /* of the mount, for its read-ahead; 0: leave that alone */

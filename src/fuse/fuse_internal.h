@@ -3,6 +3,7 @@
 #define CFS_FUSE_FUSE_INTERNAL_H
 
 #include <stddef.h>
+#include <string.h>
 #include <sys/uio.h>
 
 #include "base/buf.h"
@@ -50,9 +51,25 @@ struct cfs_fuse_acl_slot {
 };
 
 #define CFS_FUSE_LOCK_BUCKETS 1024u
+/* cache.c: a request of this mount that changes something. */
+#define CFS_FUSE_CHANGES 64u
+struct cfs_fuse_change {
+	struct cfs_list link; /* while it is under way */
+	uint64_t ino[2];
+	uint64_t end_ns;
+	bool is_any; /* perhaps others too */
+};
 
 struct cfs_fuse {
 	const struct cfs_fuse_opts *opts;
+	struct cfs_fuse_cache *cache; /* NULL: nothing is kept */
+	bool has_epochs;              /* the kernel can be told to drop names */
+	bool has_read_mounts, is_mounted_on;
+	int mounts_fd;           /* tells when mounts change */
+	uint64_t names_until_ns; /* the kernel keeps names no longer than that */
+	struct cfs_list changing;
+	uint32_t changing_count, changed_at;
+	struct cfs_fuse_change changed[CFS_FUSE_CHANGES]; /* the last ones that are done */
 	const struct cfs_fuse_handlers *handlers;
 	int fd;
 	uint32_t minor;    /* as negotiated */
@@ -80,6 +97,7 @@ struct cfs_fuse {
 	struct cfs_list lock_owners[CFS_FUSE_LOCK_BUCKETS];
 	uint32_t lock_owner_count;
 	struct cfs_waitq lock_drops; /* woken when an owner is through */
+	struct cfs_list lost_handles;
 
 	uint32_t interrupted_count; /* requests that a signal that does not kill has reached */
 	bool is_watching;
@@ -100,14 +118,40 @@ struct cfs_fuse_req {
 	uint32_t args_bytes;
 	uint64_t begin_ns;
 	struct cfs_fuse_mem *mem; /* holds the request if it is large */
-	bool is_replied, is_interrupted;
+	bool is_replied, is_interrupted, is_change;
+	struct cfs_fuse_change change;
 	_Alignas(16) uint8_t small[CFS_FUSE_SMALL_BYTES];
 };
+
+/* The argument structure of @req; its length was checked. Requests are read to an aligned place. */
+#define ARGS(req, type) ((const struct type *)(const void *)(req)->args)
+/* Calls a handler if there is one. */
+#define HANDLE(req, member, ...) \
+	((req)->fuse->handlers->member ? (req)->fuse->handlers->member(&(req)->op, __VA_ARGS__) \
+				       : -ENOSYS)
+
+/* The @index-th of the strings that follow @skip_bytes of arguments; they were checked to be there.
+ */
+static inline struct cfs_client_name cfs_fuse_string_at(const struct cfs_fuse_req *req,
+							uint32_t skip_bytes, uint32_t index)
+{
+	struct cfs_client_name name;
+
+	name.p = (const char *)req->args + skip_bytes;
+	for (uint32_t i = 0; i < index; i++)
+		name.p += strlen(name.p) + 1;
+	name.len_bytes = (uint32_t)strlen(name.p);
+	return name;
+}
 
 /* --- session.c --- */
 
 /* Replies; exactly once a request. @rc negative: an error, and nothing else goes along. */
 void cfs_fuse_reply(struct cfs_fuse_req *req, int rc, const void *out, size_t out_bytes);
+static inline void cfs_fuse_reply_rc(struct cfs_fuse_req *req, int rc)
+{
+	cfs_fuse_reply(req, rc, NULL, 0);
+}
 /* Memory of CFS_FUSE_MEM_BYTES; waits for it. 0; -ECANCELED. */
 CFS_AWAITS int cfs_fuse_mem_get(struct cfs_fuse *f, struct cfs_fuse_mem **out);
 void cfs_fuse_mem_put(struct cfs_fuse *f, struct cfs_fuse_mem *m);
@@ -142,6 +186,18 @@ bool cfs_fuse_flush_is_idle(const struct cfs_fuse *f, uint64_t ino, const uint8_
 /* The open file description of a RELEASE is gone: so are its locks. */
 CFS_AWAITS void cfs_fuse_locks_release(struct cfs_fuse_req *req);
 
+/* The session has ended, and with it the locks: the handles that may have had some are lost. */
+void cfs_fuse_locks_lost(struct cfs_fuse *f);
+/* Whether @req is for data of such a handle. */
+bool cfs_fuse_handle_is_lost(const struct cfs_fuse_req *req);
+
+/* --- xattr.c --- */
+
+CFS_AWAITS void cfs_fuse_serve_getxattr(struct cfs_fuse_req *req);
+CFS_AWAITS void cfs_fuse_serve_listxattr(struct cfs_fuse_req *req);
+CFS_AWAITS void cfs_fuse_serve_setxattr(struct cfs_fuse_req *req);
+CFS_AWAITS void cfs_fuse_serve_removexattr(struct cfs_fuse_req *req);
+
 /* --- ioctl.c --- */
 
 CFS_AWAITS void cfs_fuse_serve_ioctl(struct cfs_fuse_req *req);
@@ -157,6 +213,28 @@ uint32_t cfs_fuse_dirent_encode(const struct cfs_entry *e, bool is_plus, uint8_t
 				uint32_t cap_bytes);
 /* How a file opened with @flags (of open(2)) shall be cached. */
 uint32_t cfs_fuse_open_flags(uint64_t features, uint32_t flags, uint64_t size_bytes);
+
+/* --- cache.c --- */
+
+void cfs_fuse_cache_start(struct cfs_fuse *f); /* after INIT */
+void cfs_fuse_cache_ready(struct cfs_fuse *f); /* when it is mounted */
+void cfs_fuse_cache_stop(struct cfs_fuse *f);
+void cfs_fuse_change_begin(struct cfs_fuse_req *req);
+void cfs_fuse_change_end(struct cfs_fuse_req *req); /* after the reply */
+/* Before a request whose answer may be kept. */
+void cfs_fuse_cache_ask(struct cfs_fuse_req *req);
+/* How long the kernel may keep what @req's operation has just returned, ns: a name of @dir, present
+ * or not; attributes. Nothing may be awaited before the reply. */
+uint64_t cfs_fuse_keep_name(struct cfs_fuse_req *req, uint64_t dir);
+uint64_t cfs_fuse_keep_attr(struct cfs_fuse_req *req, const struct cfs_attr *attr);
+/* The FOPEN_ flags of an open with @flags of open(2). */
+uint32_t cfs_fuse_keep_pages(struct cfs_fuse_req *req, uint32_t flags, const struct cfs_attr *attr);
+/* The answer to a READDIR may be kept or not: sees to it that the kernel does not longer. */
+void cfs_fuse_keep_listing(struct cfs_fuse_req *req);
+/* A change that the kernel does not know to be one. */
+void cfs_fuse_cache_attr_changed(struct cfs_fuse *f, uint64_t ino);
+/* A READ of @ino was answered. */
+void cfs_fuse_cache_read(struct cfs_fuse *f, uint64_t ino);
 
 /* --- acl.c --- */
 

@@ -68,12 +68,16 @@ static CFS_AWAITS int flags_set(struct cfs_fuse_req *req, uint32_t flags)
 {
 	const struct cfs_client_setattr set = { .valid = CFS_SET_IFLAGS, .iflags = flags };
 	struct cfs_attr attr;
+	int rc;
 
 	if (flags & ~CFS_IFLAGS_USER)
 		return -EOPNOTSUPP;
-	return req->fuse->handlers->setattr
-		       ? req->fuse->handlers->setattr(&req->op, req->in.nodeid, &set, &attr)
-		       : -ENOTTY;
+	rc = req->fuse->handlers->setattr
+		     ? req->fuse->handlers->setattr(&req->op, req->in.nodeid, &set, &attr)
+		     : -ENOTTY;
+	if (rc == 0)
+		cfs_fuse_cache_attr_changed(req->fuse, req->in.nodeid);
+	return rc;
 }
 
 struct ioctl_reply {

@@ -33,6 +33,11 @@
 _Static_assert(F_RDLCK == CFS_LOCK_READ && F_WRLCK == CFS_LOCK_WRITE && F_UNLCK == CFS_LOCK_NONE,
 	       "types of locks are the kernel's");
 
+struct lost_handle {
+	struct cfs_list link;
+	uint64_t fh;
+};
+
 struct lock_owner {
 	struct cfs_list link;
 	uint64_t ino, owner, fh;
@@ -53,6 +58,7 @@ void cfs_fuse_locks_init(struct cfs_fuse *f)
 	for (uint32_t b = 0; b < CFS_FUSE_LOCK_BUCKETS; b++)
 		cfs_list_init(&f->lock_owners[b]);
 	cfs_waitq_init(&f->lock_drops);
+	cfs_list_init(&f->lost_handles);
 }
 
 static void owner_free(struct cfs_fuse *f, struct lock_owner *o)
@@ -67,6 +73,8 @@ void cfs_fuse_locks_fini(struct cfs_fuse *f)
 	for (uint32_t b = 0; b < CFS_FUSE_LOCK_BUCKETS; b++)
 		while (!cfs_list_is_empty(&f->lock_owners[b]))
 			owner_free(f, cfs_list_first(&f->lock_owners[b], struct lock_owner, link));
+	while (!cfs_list_is_empty(&f->lost_handles))
+		free(cfs_list_entry(cfs_list_pop(&f->lost_handles), struct lost_handle, link));
 }
 
 static struct lock_owner *owner_find(struct cfs_fuse *f, uint64_t ino, uint64_t owner,
@@ -378,11 +386,63 @@ static struct lock_owner *owner_of_handle(struct cfs_fuse *f, uint64_t ino, uint
 	return NULL;
 }
 
+/* --- locks that are lost --- */
+
+static struct lost_handle *lost_find(const struct cfs_fuse *f, uint64_t fh)
+{
+	cfs_list_for_each(l, &f->lost_handles) {
+		struct lost_handle *h = cfs_list_entry(l, struct lost_handle, link);
+
+		if (h->fh == fh)
+			return h;
+	}
+	return NULL;
+}
+
+void cfs_fuse_locks_lost(struct cfs_fuse *f)
+{
+	for (uint32_t b = 0; b < CFS_FUSE_LOCK_BUCKETS; b++) {
+		cfs_list_for_each(l, &f->lock_owners[b]) {
+			const struct lock_owner *o = cfs_list_entry(l, struct lock_owner, link);
+			struct lost_handle *h = o->may_hold ? calloc(1, sizeof(*h)) : NULL;
+
+			if (!h)
+				continue;
+			h->fh = o->fh;
+			cfs_list_append(&f->lost_handles, &h->link);
+		}
+	}
+}
+
+bool cfs_fuse_handle_is_lost(const struct cfs_fuse_req *req)
+{
+	uint64_t fh;
+
+	if (cfs_list_is_empty(&req->fuse->lost_handles))
+		return false;
+	switch (req->in.opcode) {
+	case FUSE_READ:
+	case FUSE_WRITE:
+	case FUSE_FSYNC:
+	case FUSE_FALLOCATE:
+	case FUSE_LSEEK:
+		memcpy(&fh, req->args, sizeof(fh)); /* their first argument */
+		return lost_find(req->fuse, fh) != NULL;
+	default:
+		return false;
+	}
+}
+
 CFS_AWAITS void cfs_fuse_locks_release(struct cfs_fuse_req *req)
 {
 	const struct fuse_release_in *in = (const struct fuse_release_in *)(const void *)req->args;
+	struct lost_handle *h = lost_find(req->fuse, in->fh);
 	struct lock_owner *o;
 
+	if (h) {
+		cfs_list_remove(&h->link);
+		free(h);
+	}
 	while (req->fuse->lock_owner_count && !CFS_BREAK(LOCK_LAST_KEEPS) &&
 	       (o = owner_of_handle(req->fuse, req->in.nodeid, in->fh))) {
 		drop_begin(o);

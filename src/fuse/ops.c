@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "base/assert.h"
@@ -11,12 +10,8 @@
 #include "base/err.h"
 #include "fuse/fuse_internal.h"
 
-#define XATTR_STATS "claudefs.stats"
-#define XATTR_STATUS "claudefs.status"
 #define RENAME_NOREPLACE_BIT (1u << 0) /* renameat2(2) */
 #define RENAME_EXCHANGE_BIT (1u << 1)
-#define XATTR_CREATE_BIT 1u /* setxattr(2) */
-#define XATTR_REPLACE_BIT 2u
 #define READDIR_OUT_BYTES_MAX (64u * 1024)
 
 const struct cfs_fuse_handlers cfs_fuse_client_handlers = {
@@ -49,44 +44,44 @@ const struct cfs_fuse_handlers cfs_fuse_client_handlers = {
 	.status = cfs_client_status,
 };
 
-/* The argument structure of @req; its length was checked. Requests are read to an aligned place. */
-#define ARGS(req, type) ((const struct type *)(const void *)(req)->args)
-/* Calls a handler if there is one. */
-#define HANDLE(req, member, ...) \
-	((req)->fuse->handlers->member ? (req)->fuse->handlers->member(&(req)->op, __VA_ARGS__) \
-				       : -ENOSYS)
-
-/* The @index-th of the strings that follow @skip_bytes of arguments; they were checked to be there.
- */
-static struct cfs_client_name string_at(const struct cfs_fuse_req *req, uint32_t skip_bytes,
-					uint32_t index)
-{
-	struct cfs_client_name name;
-
-	name.p = (const char *)req->args + skip_bytes;
-	for (uint32_t i = 0; i < index; i++)
-		name.p += strlen(name.p) + 1;
-	name.len_bytes = (uint32_t)strlen(name.p);
-	return name;
-}
-
 static void reply_rc(struct cfs_fuse_req *req, int rc)
 {
 	cfs_fuse_reply(req, rc, NULL, 0);
 }
 
-static void reply_entry(struct cfs_fuse_req *req, int rc, const struct cfs_attr *attr)
+#define NS_PER_S 1000000000ull
+
+/* Of a name in @dir. The kernel keeps it for as long as it may; what else @attr says it asks for.
+ */
+static void entry_out(struct cfs_fuse_req *req, uint64_t dir, const struct cfs_attr *attr,
+		      struct fuse_entry_out *out)
+{
+	uint64_t ns = cfs_fuse_keep_name(req, dir);
+
+	if (attr)
+		cfs_fuse_entry_encode(attr, out);
+	else
+		memset(out, 0, sizeof(*out)); /* there is none */
+	if (ns == 0)
+		return;
+	out->entry_valid = ns / NS_PER_S;
+	out->entry_valid_nsec = (uint32_t)(ns % NS_PER_S);
+}
+
+static void reply_entry(struct cfs_fuse_req *req, int rc, uint64_t dir, const struct cfs_attr *attr)
 {
 	struct fuse_entry_out out;
 
 	if (rc == 0)
-		cfs_fuse_entry_encode(attr, &out);
+		entry_out(req, dir, attr, &out);
 	cfs_fuse_reply(req, rc, &out, sizeof(out));
 }
 
-static void reply_attr(struct cfs_fuse_req *req, int rc, const struct cfs_attr *attr)
+static void reply_attr(struct cfs_fuse_req *req, int rc, const struct cfs_attr *attr,
+		       uint64_t valid_ns)
 {
-	struct fuse_attr_out out = { 0 };
+	struct fuse_attr_out out = { .attr_valid = valid_ns / NS_PER_S,
+				     .attr_valid_nsec = (uint32_t)(valid_ns % NS_PER_S) };
 
 	if (rc == 0)
 		cfs_fuse_attr_encode(attr, &out.attr);
@@ -112,14 +107,17 @@ static CFS_AWAITS int lookup_special(struct cfs_fuse_req *req, struct cfs_client
 
 static CFS_AWAITS void op_lookup(struct cfs_fuse_req *req)
 {
-	struct cfs_client_name name = string_at(req, 0, 0);
+	struct cfs_client_name name = cfs_fuse_string_at(req, 0, 0);
 	struct cfs_attr attr;
+	struct fuse_entry_out none;
 	int rc;
 
-	if (strcmp(name.p, ".") == 0 || strcmp(name.p, "..") == 0)
+	if (strcmp(name.p, ".") == 0 || strcmp(name.p, "..") == 0) {
 		rc = lookup_special(req, name, &attr);
-	else
+	} else {
+		cfs_fuse_cache_ask(req);
 		rc = HANDLE(req, lookup, req->in.nodeid, name, &attr);
+	}
 	if (rc == 0)
 		cfs_fuse_acl_learn(req, &attr);
 	if (rc == -ENOENT && (CFS_BREAK(STALE_GONE) || CFS_BREAK(STALE_ALL))) {
@@ -127,7 +125,14 @@ static CFS_AWAITS void op_lookup(struct cfs_fuse_req *req)
 			       sizeof(struct fuse_entry_out));
 		return;
 	}
-	reply_entry(req, rc, &attr);
+	if (rc == -ENOENT) {
+		entry_out(req, req->in.nodeid, NULL, &none);
+		if (none.entry_valid || none.entry_valid_nsec) {
+			cfs_fuse_reply(req, 0, &none, sizeof(none));
+			return;
+		}
+	}
+	reply_entry(req, rc, req->in.nodeid, &attr);
 }
 
 /* Without DONT_MASK the kernel has applied it. */
@@ -141,9 +146,11 @@ static CFS_AWAITS void make_node(struct cfs_fuse_req *req, struct cfs_client_nam
 				 const struct cfs_client_create *how)
 {
 	struct cfs_attr attr;
-	int rc = HANDLE(req, create, req->in.nodeid, name, how, &attr);
+	int rc;
 
-	reply_entry(req, rc, &attr);
+	cfs_fuse_cache_ask(req);
+	rc = HANDLE(req, create, req->in.nodeid, name, how, &attr);
+	reply_entry(req, rc, req->in.nodeid, &attr);
 }
 
 static CFS_AWAITS void op_mknod(struct cfs_fuse_req *req)
@@ -160,7 +167,7 @@ static CFS_AWAITS void op_mknod(struct cfs_fuse_req *req)
 		return;
 	}
 	take_umask(req, in->umask);
-	make_node(req, string_at(req, sizeof(*in), 0), &how);
+	make_node(req, cfs_fuse_string_at(req, sizeof(*in), 0), &how);
 }
 
 static CFS_AWAITS void op_symlink(struct cfs_fuse_req *req)
@@ -168,14 +175,14 @@ static CFS_AWAITS void op_symlink(struct cfs_fuse_req *req)
 	const struct cfs_client_create how = {
 		.mode = S_IFLNK | 0777,
 		.flags = CFS_F_EXCL,
-		.target = string_at(req, 0, 1),
+		.target = cfs_fuse_string_at(req, 0, 1),
 	};
 
 	if (how.target.len_bytes > CFS_PATH_BYTES_MAX) {
 		reply_rc(req, -ENAMETOOLONG);
 		return;
 	}
-	make_node(req, string_at(req, 0, 0), &how);
+	make_node(req, cfs_fuse_string_at(req, 0, 0), &how);
 }
 
 static CFS_AWAITS void op_mkdir(struct cfs_fuse_req *req)
@@ -185,26 +192,27 @@ static CFS_AWAITS void op_mkdir(struct cfs_fuse_req *req)
 	int rc;
 
 	take_umask(req, in->umask);
-	rc = HANDLE(req, mkdir, req->in.nodeid, string_at(req, sizeof(*in), 0), in->mode & 07777,
-		    &attr);
-	reply_entry(req, rc, &attr);
+	cfs_fuse_cache_ask(req);
+	rc = HANDLE(req, mkdir, req->in.nodeid, cfs_fuse_string_at(req, sizeof(*in), 0),
+		    in->mode & 07777, &attr);
+	reply_entry(req, rc, req->in.nodeid, &attr);
 }
 
 static CFS_AWAITS void op_unlink(struct cfs_fuse_req *req)
 {
-	reply_rc(req, HANDLE(req, unlink, req->in.nodeid, string_at(req, 0, 0)));
+	reply_rc(req, HANDLE(req, unlink, req->in.nodeid, cfs_fuse_string_at(req, 0, 0)));
 }
 
 static CFS_AWAITS void op_rmdir(struct cfs_fuse_req *req)
 {
-	reply_rc(req, HANDLE(req, rmdir, req->in.nodeid, string_at(req, 0, 0)));
+	reply_rc(req, HANDLE(req, rmdir, req->in.nodeid, cfs_fuse_string_at(req, 0, 0)));
 }
 
 static CFS_AWAITS void rename_to(struct cfs_fuse_req *req, uint32_t skip_bytes, uint64_t new_dir,
 				 uint32_t flags)
 {
-	reply_rc(req, HANDLE(req, rename, req->in.nodeid, string_at(req, skip_bytes, 0), new_dir,
-			     string_at(req, skip_bytes, 1), flags));
+	reply_rc(req, HANDLE(req, rename, req->in.nodeid, cfs_fuse_string_at(req, skip_bytes, 0),
+			     new_dir, cfs_fuse_string_at(req, skip_bytes, 1), flags));
 }
 
 static CFS_AWAITS void op_rename(struct cfs_fuse_req *req)
@@ -234,10 +242,12 @@ static CFS_AWAITS void op_link(struct cfs_fuse_req *req)
 {
 	const struct fuse_link_in *in = ARGS(req, fuse_link_in);
 	struct cfs_attr attr;
-	int rc = HANDLE(req, link, in->oldnodeid, req->in.nodeid, string_at(req, sizeof(*in), 0),
-			&attr);
+	int rc;
 
-	reply_entry(req, rc, &attr);
+	cfs_fuse_cache_ask(req);
+	rc = HANDLE(req, link, in->oldnodeid, req->in.nodeid,
+		    cfs_fuse_string_at(req, sizeof(*in), 0), &attr);
+	reply_entry(req, rc, req->in.nodeid, &attr);
 }
 
 static CFS_AWAITS void op_readlink(struct cfs_fuse_req *req)
@@ -256,21 +266,30 @@ static CFS_AWAITS void op_readlink(struct cfs_fuse_req *req)
 static CFS_AWAITS void op_getattr(struct cfs_fuse_req *req)
 {
 	struct cfs_attr attr;
-	int rc = HANDLE(req, getattr, req->in.nodeid, &attr);
+	int rc;
 
+	cfs_fuse_cache_ask(req);
+	rc = HANDLE(req, getattr, req->in.nodeid, &attr);
 	if (rc == 0)
 		cfs_fuse_acl_learn(req, &attr);
-	reply_attr(req, rc, &attr);
+	reply_attr(req, rc, &attr, rc == 0 ? cfs_fuse_keep_attr(req, &attr) : 0);
 }
 
 static CFS_AWAITS void op_statx(struct cfs_fuse_req *req)
 {
 	struct fuse_statx_out out;
 	struct cfs_attr attr;
-	int rc = HANDLE(req, getattr, req->in.nodeid, &attr);
+	uint64_t ns;
+	int rc;
 
-	if (rc == 0)
+	cfs_fuse_cache_ask(req);
+	rc = HANDLE(req, getattr, req->in.nodeid, &attr);
+	if (rc == 0) {
+		ns = cfs_fuse_keep_attr(req, &attr);
 		cfs_fuse_statx_encode(&attr, &out);
+		out.attr_valid = ns / NS_PER_S;
+		out.attr_valid_nsec = (uint32_t)(ns % NS_PER_S);
+	}
 	cfs_fuse_reply(req, rc, &out, sizeof(out));
 }
 
@@ -285,161 +304,7 @@ static CFS_AWAITS void op_setattr(struct cfs_fuse_req *req)
 		rc = -EFBIG;
 	else
 		rc = HANDLE(req, setattr, req->in.nodeid, &set, &attr);
-	reply_attr(req, rc, &attr);
-}
-
-/* --- xattrs --- */
-
-/* A kernel that does not obey ACLs does not get any: the error is better, after which cp(1) and
- * others set the mode. */
-static bool is_refused(const struct cfs_fuse_req *req, struct cfs_client_name name)
-{
-	return !(req->fuse->features & FUSE_POSIX_ACL) && cfs_fuse_is_acl(name);
-}
-
-struct options_read {
-	uint32_t major, minor;
-	unsigned long flags;
-};
-
-static int options_read(void *arg)
-{
-	struct options_read *o = arg;
-
-	return cfs_fuse_mount_flags(o->major, o->minor, &o->flags);
-}
-
-/* After a remount. The kernel tells nobody of options, so whoever remounts does. */
-static CFS_AWAITS int options_take(struct cfs_fuse *f, char **text_out)
-{
-	struct options_read o = { .major = f->opts->dev_major, .minor = f->opts->dev_minor };
-	int rc = cfs_offload(options_read, &o);
-
-	if (rc < 0)
-		return rc == -ENOENT ? -ENODATA : rc;
-	f->keeps_atime = o.flags & (MS_RDONLY | MS_NOATIME);
-	f->keeps_diratime = o.flags & MS_NODIRATIME;
-	*text_out = strdup(f->keeps_atime      ? "noatime"
-			   : f->keeps_diratime ? "nodiratime"
-					       : "relatime");
-	return *text_out ? 0 : -ENOMEM;
-}
-
-static CFS_AWAITS int own_xattr(struct cfs_fuse_req *req, const char *name, char **text_out)
-{
-	struct cfs_client_bytes bytes = { 0 };
-	int rc;
-
-	if (strcmp(name, XATTR_STATS) == 0) {
-		*text_out = cfs_fuse_stats_json(req->fuse);
-		return *text_out ? 0 : -ENOMEM;
-	}
-	if (strcmp(name, CFS_FUSE_XATTR_OPTIONS) == 0)
-		return options_take(req->fuse, text_out);
-	rc = HANDLE(req, status, 0, &bytes);
-	if (rc < 0)
-		return rc;
-	*text_out = strndup((const char *)bytes.p, bytes.len_bytes);
-	cfs_client_bytes_fini(&bytes);
-	return *text_out ? 0 : -ENOMEM;
-}
-
-static void reply_xattr(struct cfs_fuse_req *req, int rc, uint32_t room_bytes, const void *value,
-			uint32_t value_bytes, uint64_t size_bytes)
-{
-	const struct fuse_getxattr_out size = { .size = (uint32_t)size_bytes };
-
-	if (rc == 0 && room_bytes == 0)
-		cfs_fuse_reply(req, 0, &size, sizeof(size));
-	else if (rc == 0 && value_bytes > room_bytes)
-		cfs_fuse_reply(req, -ERANGE, NULL, 0);
-	else
-		cfs_fuse_reply(req, rc, value, value_bytes);
-}
-
-static CFS_AWAITS void op_getxattr(struct cfs_fuse_req *req)
-{
-	const struct fuse_getxattr_in *in = ARGS(req, fuse_getxattr_in);
-	struct cfs_client_name name = string_at(req, sizeof(*in), 0);
-	struct cfs_client_bytes bytes = { 0 };
-	uint64_t size = 0;
-	int rc;
-
-	if (req->in.nodeid == FUSE_ROOT_ID &&
-	    (strcmp(name.p, XATTR_STATS) == 0 || strcmp(name.p, XATTR_STATUS) == 0 ||
-	     strcmp(name.p, CFS_FUSE_XATTR_OPTIONS) == 0)) {
-		char *text = NULL;
-		uint32_t len;
-
-		rc = own_xattr(req, name.p, &text);
-		len = text ? (uint32_t)strlen(text) : 0;
-		reply_xattr(req, rc, in->size, text, len, len);
-		free(text);
-		return;
-	}
-	if (is_refused(req, name))
-		rc = -EOPNOTSUPP;
-	else if (cfs_fuse_is_acl(name) && cfs_fuse_acl_is_absent(req))
-		rc = -ENODATA;
-	else
-		rc = HANDLE(req, getxattr, req->in.nodeid, name, in->size, &bytes, &size);
-	reply_xattr(req, rc, in->size, bytes.p, bytes.len_bytes, size);
-	cfs_client_bytes_fini(&bytes);
-}
-
-static CFS_AWAITS void op_listxattr(struct cfs_fuse_req *req)
-{
-	const struct fuse_getxattr_in *in = ARGS(req, fuse_getxattr_in);
-	struct cfs_client_bytes bytes = { 0 };
-	uint64_t size = 0;
-	int rc = HANDLE(req, listxattr, req->in.nodeid, in->size, &bytes, &size);
-
-	reply_xattr(req, rc, in->size, bytes.p, bytes.len_bytes, size);
-	cfs_client_bytes_fini(&bytes);
-}
-
-static CFS_AWAITS void op_setxattr(struct cfs_fuse_req *req)
-{
-	const struct fuse_setxattr_in *in = ARGS(req, fuse_setxattr_in);
-	bool is_ext = req->fuse->features & FUSE_SETXATTR_EXT;
-	uint32_t head = is_ext ? (uint32_t)sizeof(*in) : FUSE_COMPAT_SETXATTR_IN_SIZE;
-	struct cfs_client_name name;
-	uint32_t flags = 0;
-	int rc;
-
-	/* With the extension the name is further on than where it was checked to be. */
-	if (req->args_bytes < head || !memchr(req->args + head, '\0', req->args_bytes - head)) {
-		reply_rc(req, -EIO);
-		return;
-	}
-	name = string_at(req, head, 0);
-	head += name.len_bytes + 1;
-	if (in->size > req->args_bytes - head || is_refused(req, name)) {
-		reply_rc(req, is_refused(req, name) ? -EOPNOTSUPP : -EIO);
-		return;
-	}
-	if (is_ext && (in->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID))
-		flags |= CFS_F_KILLPRIV;
-	if ((in->flags & XATTR_CREATE_BIT) && !CFS_BREAK(XATTR_CREATE))
-		flags |= CFS_F_XATTR_CREATE;
-	if ((in->flags & XATTR_REPLACE_BIT) && !CFS_BREAK(XATTR_REPLACE))
-		flags |= CFS_F_XATTR_REPLACE;
-	rc = HANDLE(req, setxattr, req->in.nodeid, name, req->args + head, in->size, flags);
-	if (cfs_fuse_is_acl(name))
-		cfs_fuse_acl_changed(req);
-	reply_rc(req, rc);
-}
-
-static CFS_AWAITS void op_removexattr(struct cfs_fuse_req *req)
-{
-	struct cfs_client_name name = string_at(req, 0, 0);
-
-	int rc = is_refused(req, name) ? -EOPNOTSUPP
-				       : HANDLE(req, removexattr, req->in.nodeid, name);
-
-	if (cfs_fuse_is_acl(name))
-		cfs_fuse_acl_changed(req);
-	reply_rc(req, rc);
+	reply_attr(req, rc, &attr, 0);
 }
 
 /* --- files --- */
@@ -449,7 +314,7 @@ static void open_out(struct cfs_fuse_req *req, uint32_t flags, const struct cfs_
 {
 	memset(out, 0, sizeof(*out));
 	out->fh = ++req->fuse->last_fh;
-	out->open_flags = cfs_fuse_open_flags(req->fuse->features, flags, attr->size);
+	out->open_flags = cfs_fuse_keep_pages(req, flags, attr);
 }
 
 /* What the server wants to know of the flags of open(2). */
@@ -471,6 +336,7 @@ static CFS_AWAITS void op_open(struct cfs_fuse_req *req)
 	flags = flags_of_open(in->flags);
 	if (in->open_flags & FUSE_OPEN_KILL_SUIDGID)
 		flags |= CFS_F_KILLPRIV;
+	cfs_fuse_cache_ask(req);
 	rc = HANDLE(req, open, req->in.nodeid, flags, &attr);
 	if (rc == 0)
 		open_out(req, in->flags, &attr, &out);
@@ -497,9 +363,11 @@ static CFS_AWAITS void create_and_open(struct cfs_fuse_req *req, uint32_t flags)
 	if (in->open_flags & FUSE_OPEN_KILL_SUIDGID)
 		how.flags |= CFS_F_KILLPRIV;
 	take_umask(req, in->umask);
-	rc = HANDLE(req, create, req->in.nodeid, string_at(req, sizeof(*in), 0), &how, &attr);
+	cfs_fuse_cache_ask(req);
+	rc = HANDLE(req, create, req->in.nodeid, cfs_fuse_string_at(req, sizeof(*in), 0), &how,
+		    &attr);
 	if (rc == 0) {
-		cfs_fuse_entry_encode(&attr, &out.entry);
+		entry_out(req, flags & CFS_F_TMPFILE ? 0 : req->in.nodeid, &attr, &out.entry);
 		open_out(req, in->flags, &attr, &out.open);
 	}
 	cfs_fuse_reply(req, rc, &out, sizeof(out));
@@ -518,8 +386,11 @@ static CFS_AWAITS void op_tmpfile(struct cfs_fuse_req *req)
 /* Nobody waits for it: the kernel has the close(2) done already. */
 static CFS_AWAITS void op_release(struct cfs_fuse_req *req)
 {
+	const struct fuse_release_in *in = ARGS(req, fuse_release_in);
+
 	cfs_fuse_locks_release(req);
-	reply_rc(req, HANDLE(req, release, req->in.nodeid));
+	reply_rc(req, HANDLE(req, release, req->in.nodeid,
+			     (in->flags & O_ACCMODE) != O_RDONLY ? CFS_F_WRITE : 0));
 }
 
 static CFS_AWAITS void read_into(struct cfs_fuse_req *req, const struct fuse_read_in *in, void *buf)
@@ -532,6 +403,7 @@ static CFS_AWAITS void read_into(struct cfs_fuse_req *req, const struct fuse_rea
 	if (rc == 0)
 		cfs_counter_add(&req->fuse->bytes_read, bytes.len_bytes);
 	cfs_fuse_reply(req, rc, bytes.p, bytes.len_bytes);
+	cfs_fuse_cache_read(req->fuse, req->in.nodeid);
 	cfs_client_bytes_fini(&bytes);
 }
 
@@ -690,6 +562,7 @@ static CFS_AWAITS void read_dir(struct cfs_fuse_req *req, bool is_plus)
 
 	req->op.keeps_atime = req->fuse->keeps_atime || req->fuse->keeps_diratime ||
 			      (in->flags & O_NOATIME);
+	cfs_fuse_cache_ask(req);
 	if (rc == 0)
 		rc = HANDLE(req, readdir, req->in.nodeid, in->offset, cap, is_plus, &page);
 	if (rc == 0) {
@@ -699,6 +572,8 @@ static CFS_AWAITS void read_dir(struct cfs_fuse_req *req, bool is_plus)
 		if (used == 0 && page.bytes.len_bytes > 0)
 			rc = -EINVAL;
 	}
+	if (rc == 0)
+		cfs_fuse_keep_listing(req);
 	cfs_fuse_reply(req, rc, out, (size_t)used);
 	cfs_client_bytes_fini(&page.bytes);
 	free(out);
@@ -714,13 +589,15 @@ static CFS_AWAITS void op_readdirplus(struct cfs_fuse_req *req)
 	read_dir(req, true);
 }
 
-/* No state: a listing goes on from the cookie that comes with it. ENOSYS would make the kernel
- * cache listings. */
+/* No state: a listing goes on from the cookie that comes with it. With ENOSYS the kernel asks no
+ * more, and keeps listings. */
 static void op_opendir(struct cfs_fuse_req *req)
 {
 	const struct fuse_open_out out = { 0 };
+	const struct cfs_fuse *f = req->fuse;
+	bool is_kept = f->cache && f->has_epochs && f->opts->consistency == CFS_FUSE_STRICT;
 
-	cfs_fuse_reply(req, 0, &out, sizeof(out));
+	cfs_fuse_reply(req, is_kept ? -ENOSYS : 0, &out, sizeof(out));
 }
 
 static void op_ok(struct cfs_fuse_req *req)
@@ -784,10 +661,10 @@ static const struct {
 	[FUSE_STATFS] = { op_statfs, READS },
 	[FUSE_RELEASE] = { op_release, CHANGES },
 	[FUSE_FSYNC] = { op_fsync, READS },
-	[FUSE_SETXATTR] = { op_setxattr, CHANGES },
-	[FUSE_GETXATTR] = { op_getxattr, READS },
-	[FUSE_LISTXATTR] = { op_listxattr, READS },
-	[FUSE_REMOVEXATTR] = { op_removexattr, CHANGES },
+	[FUSE_SETXATTR] = { cfs_fuse_serve_setxattr, CHANGES },
+	[FUSE_GETXATTR] = { cfs_fuse_serve_getxattr, READS },
+	[FUSE_LISTXATTR] = { cfs_fuse_serve_listxattr, READS },
+	[FUSE_REMOVEXATTR] = { cfs_fuse_serve_removexattr, CHANGES },
 	[FUSE_FLUSH] = { cfs_fuse_serve_flush, CHANGES },
 	[FUSE_GETLK] = { cfs_fuse_serve_getlk, READS },
 	[FUSE_SETLK] = { cfs_fuse_serve_setlk, CHANGES },
@@ -846,7 +723,9 @@ bool cfs_fuse_request_is_valid(const struct fuse_in_header *in, const uint8_t *a
 CFS_AWAITS void cfs_fuse_serve_request(struct cfs_fuse_req *req)
 {
 	cfs_assert(req->in.opcode <= FUSE_OPCODE_MAX);
-	if (ops[req->in.opcode].serve)
+	if (cfs_fuse_handle_is_lost(req))
+		reply_rc(req, -EIO);
+	else if (ops[req->in.opcode].serve)
 		ops[req->in.opcode].serve(req);
 	else
 		reply_rc(req, -ENOSYS);

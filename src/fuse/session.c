@@ -217,8 +217,10 @@ static CFS_AWAITS void request_fiber(void *arg)
 {
 	struct cfs_fuse_req *req = arg;
 
+	cfs_fuse_change_begin(req);
 	cfs_fuse_serve_request(req);
 	cfs_assert(req->is_replied);
+	cfs_fuse_change_end(req);
 	req_put(req);
 }
 
@@ -362,6 +364,7 @@ static CFS_AWAITS void after_init(void *arg)
 			cfs_debug("read-ahead stays at the kernel's default", "rc=%s",
 				  cfs_err_name(rc));
 	}
+	cfs_fuse_cache_ready(f);
 	if (opts.ready)
 		opts.ready(opts.arg);
 }
@@ -385,6 +388,7 @@ static void serve_init(struct cfs_fuse *f, const struct fuse_in_header *in, cons
 	reply_unique(f, in->unique, 0, &out, sizeof(out));
 	if (init.major > FUSE_KERNEL_VERSION || f->is_ready)
 		return;
+	cfs_fuse_cache_start(f);
 	f->minor = CFS_MIN(init.minor, (uint32_t)FUSE_KERNEL_MINOR_VERSION);
 	f->is_ready = true;
 	if (cfs_group_start(&f->fibers, after_init, f) < 0 && f->opts->ready)
@@ -561,6 +565,7 @@ static struct cfs_fuse *session_create(const struct cfs_fuse_opts *opts)
 	cfs_list_init(&f->requests_idle);
 	cfs_list_init(&f->mem_idle);
 	cfs_fuse_locks_init(f);
+	cfs_list_init(&f->changing);
 	f->poller.poll = fuse_poll;
 	f->poller.arg = f;
 	f->poller.fd = opts->fd;
@@ -589,6 +594,7 @@ int cfs_fuse_serve(const struct cfs_fuse_opts *opts)
 	/* Requests under way are not waited for longer than they need to notice. */
 	cfs_group_cancel(&f->fibers);
 	cfs_group_join(&f->fibers);
+	cfs_fuse_cache_stop(f);
 	session_destroy(f);
 	return rc;
 }

@@ -14,6 +14,7 @@
 #include "meta/acl.h"
 #include "meta/file.h"
 #include "meta/iflags.h"
+#include "meta/lease.h"
 #include "meta/tx.h"
 
 #define SET_BYTES 1024u /* attributes, a name, an xattr's removal */
@@ -46,14 +47,17 @@ CFS_AWAITS int cfs_meta_getattr(struct cfs_meta *m, uint64_t ino, struct cfs_att
 
 CFS_AWAITS int cfs_meta_serve_getattr(struct cfs_meta *m, struct cfs_shard_request *rq)
 {
-	struct cfs_attr a;
+	struct cfs_inode *i;
 	int rc;
 
 	if (rq->msg->flags & CFS_F_ATIME)
-		cfs_meta_accessed(m, rq->msg->ino);
-	rc = cfs_meta_getattr(m, rq->msg->ino, &a);
-	if (rc == 0)
-		cfs_meta_reply_attr(rq, &a);
+		cfs_meta_accessed(m, rq->msg->ino, rq->msg->sess);
+	rc = cfs_lease_look(m, rq, rq->msg->ino);
+	i = rc == 0 ? cfs_meta_inode(m, rq->msg->ino, &rc) : NULL;
+	if (i) {
+		cfs_meta_reply_attr(rq, &i->attr);
+		cfs_lease_reply(m, rq, rq->msg->ino);
+	}
 	return rc;
 }
 
@@ -201,7 +205,7 @@ static CFS_AWAITS int setattr_once(struct cfs_meta *m, struct cfs_shard_request 
 	struct cfs_attr_set set;
 	struct cfs_inode *i;
 	uint32_t bytes = msg->valid & CFS_SET_MODE ? CHMOD_BYTES : SET_BYTES;
-	int rc = cfs_meta_begin(m, msg->ino, 0, bytes, false);
+	int rc = cfs_meta_begin(m, msg->sess, msg->ino, 0, bytes, false);
 
 	if (rc < 0)
 		return rc;
@@ -243,7 +247,8 @@ static CFS_AWAITS int setattr_size(struct cfs_meta *m, struct cfs_shard_request 
 	set_of(m, msg, i, &set);
 	if (!(msg->valid & CFS_SET_CTIME))
 		set.mask &= ~CFS_A_CTIME;
-	return cfs_file_truncate(m, rq, msg->ino, msg->size, &set, msg->valid & CFS_SET_KILLPRIV);
+	return cfs_file_truncate(m, rq, msg->sess, msg->ino, msg->size, &set,
+				 msg->valid & CFS_SET_KILLPRIV);
 }
 
 CFS_AWAITS int cfs_meta_serve_setattr(struct cfs_meta *m, struct cfs_shard_request *rq)
@@ -268,32 +273,58 @@ CFS_AWAITS int cfs_meta_serve_setattr(struct cfs_meta *m, struct cfs_shard_reque
 
 /* --- opens --- */
 
+/* As cfs_meta_begin(); what is opened to be read must not be hidden by somebody else's lease. */
+static CFS_AWAITS int open_begin(struct cfs_meta *m, uint64_t ino, uint64_t changer,
+				 uint64_t session)
+{
+	for (;;) {
+		int rc = cfs_lease_read(m, ino, session);
+
+		if (rc == 0)
+			rc = cfs_meta_begin(m, changer, ino, 0, SET_BYTES, true);
+		if (rc < 0 || !cfs_lease_hides(m, ino, session))
+			return rc;
+		cfs_meta_end(m, SET_BYTES, true);
+	}
+}
+
 CFS_AWAITS int cfs_meta_serve_open(struct cfs_meta *m, struct cfs_shard_request *rq)
 {
 	const struct cfs_msg *msg = rq->msg;
 	struct cfs_attr_set none = { 0 };
+	bool is_write = msg->flags & CFS_F_WRITE;
 	struct cfs_inode *i;
 	struct cfs_items it;
-	int rc = 0;
+	int rc = is_write ? 0 : cfs_lease_look(m, rq, msg->ino);
 
+	if (rc < 0)
+		return rc;
 	/* Size 0 first, without an answer: who comes again after a crash has not opened it yet. */
 	if (msg->flags & CFS_F_TRUNC)
-		rc = cfs_file_truncate(m, NULL, msg->ino, 0, &none, msg->flags & CFS_F_KILLPRIV);
+		rc = cfs_file_truncate(m, NULL, msg->sess, msg->ino, 0, &none,
+				       msg->flags & CFS_F_KILLPRIV);
 	if (rc == 0)
-		rc = cfs_meta_begin(m, msg->ino, 0, SET_BYTES, true);
+		rc = open_begin(m, msg->ino, is_write ? msg->sess : CFS_LEASE_SKIP, msg->sess);
 	if (rc < 0)
 		return rc;
 	i = cfs_meta_inode(m, msg->ino, &rc);
 	if (i && i->dir)
 		rc = -EISDIR;
-	if (rc == 0 && (msg->flags & CFS_F_WRITE))
+	if (rc == 0 && is_write)
 		rc = cfs_iflags_may_write(i, msg->flags & CFS_F_APPEND);
 	if (rc == 0) {
+		struct cfs_opens n = cfs_inode_opens(i, msg->sess);
+
+		n.count++;
+		n.writes += is_write;
 		cfs_shard_items(m->shard, &it);
-		cfs_meta_add_open(&it, i->attr.ino, msg->sess,
-				  cfs_inode_open_count(i, msg->sess) + 1);
+		cfs_meta_add_open(&it, i->attr.ino, msg->sess, &n);
 		cfs_meta_reply_attr(rq, &i->attr);
 		cfs_shard_commit(m->shard, &it, NULL, 0, rq);
+		if (is_write) /* whoever opens for writing knows that */
+			cfs_lease_drop(m, msg->ino, msg->sess);
+		else
+			cfs_lease_reply(m, rq, msg->ino);
 	}
 	cfs_meta_end(m, SET_BYTES, true);
 	return rc;
@@ -304,21 +335,28 @@ CFS_AWAITS int cfs_meta_close(struct cfs_meta *m, struct cfs_shard_request *rq, 
 {
 	struct cfs_inode *i;
 	struct cfs_items it;
-	uint32_t count, left;
-	int rc = cfs_meta_begin(m, ino, 0, SET_BYTES, true);
+	struct cfs_opens had, left = { 0 };
+	int rc = cfs_meta_begin(m, CFS_LEASE_SKIP, ino, 0, SET_BYTES, true);
 
 	if (rc < 0)
 		return rc;
 	i = cfs_inode_find(&m->tables, ino);
-	count = i ? cfs_inode_open_count(i, session) : 0;
-	left = is_all || count == 0 ? 0 : count - 1;
+	had = i ? cfs_inode_opens(i, session) : (struct cfs_opens){ 0 };
+	if (!is_all && had.count > 0) {
+		bool is_write = rq->msg->flags & CFS_F_WRITE;
+
+		left.count = had.count - 1;
+		left.writes = had.writes - (is_write && had.writes ? 1 : 0);
+		left.writes = CFS_MIN(left.writes, left.count);
+	}
 	cfs_shard_items(m->shard, &it);
-	if (count != left)
-		cfs_meta_add_open(&it, ino, session, left);
-	if (i && !is_all && (rq->msg->flags & CFS_F_ATIME) && cfs_meta_atime_is_due(m, i))
+	if (had.count != left.count)
+		cfs_meta_add_open(&it, ino, session, &left);
+	if (i && !is_all && (rq->msg->flags & CFS_F_ATIME) && cfs_meta_atime_is_due(m, i) &&
+	    !cfs_lease_is_in_way(m, ino, session))
 		cfs_meta_add_atime(m, i, &it);
 	/* The last one of all takes an orphan with it. */
-	if (i && !i->dir && i->attr.nlink == 0 && left == 0 &&
+	if (i && !i->dir && i->attr.nlink == 0 && left.count == 0 &&
 	    (!i->opens || (i->opens->session == session && !i->opens->next)))
 		cfs_meta_add_removal(m, i, &it);
 	if (it.len_bytes)
@@ -355,7 +393,7 @@ CFS_AWAITS int cfs_meta_serve_readlink(struct cfs_meta *m, struct cfs_shard_requ
 	memcpy(rq->reply_buf->data, i->target, len);
 	cfs_msg_set_bytes(&rq->reply, data, rq->reply_buf->data, len);
 	if (rq->msg->flags & CFS_F_ATIME)
-		cfs_meta_accessed(m, rq->msg->ino);
+		cfs_meta_accessed(m, rq->msg->ino, rq->msg->sess);
 	return 0;
 }
 

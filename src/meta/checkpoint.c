@@ -121,7 +121,7 @@ CFS_AWAITS int cfs_meta_write_inode(struct cfs_meta_writer *w, struct cfs_inode 
 			(struct cfs_bytes){ (const uint8_t *)i->dir->name, i->dir->name_bytes });
 	/* Few: one step, so that the list needs no mark. */
 	for (const struct cfs_open *o = i->opens; o; o = o->next)
-		cfs_meta_add_open(&w->it, ino, o->session, o->count);
+		cfs_meta_add_open(&w->it, ino, o->session, &o->n);
 	cfs_inode_pin(i);
 	rc = cfs_meta_writer_flush(w, SLICE_BYTES);
 	if (rc == 0 && cfs_inode_locks_of(i))

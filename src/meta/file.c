@@ -22,6 +22,7 @@
 #include "meta/acl.h"
 #include "meta/file_internal.h"
 #include "meta/iflags.h"
+#include "meta/lease.h"
 #include "proto/place.h"
 
 #define TRIES_MAX 64u
@@ -296,9 +297,13 @@ static int write_recheck(const struct write *w, uint64_t size)
 
 	if (i->is_gone)
 		return -ESTALE;
+	if (cfs_shard_has_ended(w->m->shard, w->rq->msg->sess))
+		return -CFS_ENO_SESSION;
 	if (cfs_iflags_may_write(i, w->rq->msg->flags & CFS_F_APPEND) < 0)
 		return -EPERM;
-	if (!cfs_meta_is_settled(w->m, i->attr.ino) || i->attr.cut != w->home.cut ||
+	if (!cfs_meta_is_settled(w->m, i->attr.ino) ||
+	    cfs_lease_is_in_way(w->m, i->attr.ino, w->rq->msg->sess) ||
+	    i->attr.cut != w->home.cut ||
 	    (w->end <= size ? i->attr.size < w->end : i->attr.size != size))
 		return -EAGAIN;
 	return 0;
@@ -404,8 +409,10 @@ static bool needs_lock(const struct write *w)
 
 static CFS_AWAITS int write_once(struct write *w)
 {
-	int rc = cfs_meta_settle(w->m, w->rq->msg->ino);
+	int rc = cfs_lease_clear(w->m, w->rq->msg->ino, w->rq->msg->sess);
 
+	if (rc == 0)
+		rc = cfs_meta_settle(w->m, w->rq->msg->ino);
 	if (rc == 0)
 		rc = cfs_file_use(w->m, w->rq->msg->ino, &w->u);
 	if (rc != 0)
@@ -468,7 +475,7 @@ static CFS_AWAITS int serve_wrote(struct cfs_meta *m, struct cfs_shard_request *
 
 	if (rc < 0)
 		return rc;
-	rc = cfs_meta_begin(m, msg->ino, 0, CFS_FILE_SET_BYTES, true);
+	rc = cfs_meta_begin(m, msg->sess, msg->ino, 0, CFS_FILE_SET_BYTES, true);
 	if (rc < 0)
 		return rc;
 	i = cfs_meta_inode(m, msg->ino, &rc);
@@ -501,6 +508,7 @@ static CFS_AWAITS int serve_wrote(struct cfs_meta *m, struct cfs_shard_request *
 struct truncate {
 	struct cfs_meta *m;
 	struct cfs_shard_request *rq; /* NULL: no answer */
+	uint64_t session;
 	struct cfs_file_use u;
 	uint64_t size;
 	const struct cfs_attr_set *more;
@@ -591,7 +599,7 @@ static CFS_AWAITS int truncate_locked(struct truncate *t)
 	else
 		rc = 0;
 	if (rc == 0)
-		rc = cfs_meta_begin(m, i->attr.ino, 0, bytes, t->size <= i->attr.size);
+		rc = cfs_meta_begin(m, t->session, i->attr.ino, 0, bytes, t->size <= i->attr.size);
 	if (rc < 0)
 		return rc;
 	is_less = t->size < i->attr.size; /* a write of chunk 0 needs no lock, but moves no size */
@@ -607,13 +615,15 @@ static CFS_AWAITS int truncate_locked(struct truncate *t)
 	return rc;
 }
 
-CFS_AWAITS int cfs_file_truncate(struct cfs_meta *m, struct cfs_shard_request *rq, uint64_t ino,
-				 uint64_t size, const struct cfs_attr_set *more, bool kills_priv)
+CFS_AWAITS int cfs_file_truncate(struct cfs_meta *m, struct cfs_shard_request *rq, uint64_t session,
+				 uint64_t ino, uint64_t size, const struct cfs_attr_set *more,
+				 bool kills_priv)
 {
 	static const struct cfs_attr_set none;
 	struct truncate t = {
 		.m = m,
 		.rq = rq,
+		.session = session,
 		.size = size,
 		.more = more ? more : &none,
 		.kills_priv = kills_priv,

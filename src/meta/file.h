@@ -19,8 +19,9 @@ CFS_AWAITS int cfs_file_serve(struct cfs_meta *m, struct cfs_shard_request *rq);
  * for what is prepared on @ino. 0; -ESTALE; -EINVAL, -EISDIR: no regular file; -EFBIG; -ENOSPC;
  * -EIO.
  */
-CFS_AWAITS int cfs_file_truncate(struct cfs_meta *m, struct cfs_shard_request *rq, uint64_t ino,
-				 uint64_t size, const struct cfs_attr_set *more, bool kills_priv);
+CFS_AWAITS int cfs_file_truncate(struct cfs_meta *m, struct cfs_shard_request *rq, uint64_t session,
+				 uint64_t ino, uint64_t size, const struct cfs_attr_set *more,
+				 bool kills_priv);
 
 /*
  * Sets @iflags (CFS_IFLAG_ bits; others stay) of regular file @ino with a new cut that all its

@@ -154,7 +154,7 @@ static CFS_AWAITS int fallocate_locked(struct cfs_meta *m, struct cfs_shard_requ
 	zero_rc = CFS_BREAK(PUNCH_NOTHING) ? 0 : zero_range(&z, u);
 	if (zero_rc == 0 && grows && z.is_dep_missing)
 		zero_rc = m->shard->env->sync_all(m->shard->env->ctx);
-	rc = cfs_meta_begin(m, i->attr.ino, 0, CFS_FILE_TRUNCATE_BYTES, !grows);
+	rc = cfs_meta_begin(m, msg->sess, i->attr.ino, 0, CFS_FILE_TRUNCATE_BYTES, !grows);
 	if (rc < 0)
 		return rc;
 	rc = i->is_gone ? -ESTALE : 0;

@@ -15,6 +15,7 @@
 #include "base/util.h"
 #include "meta/file_internal.h"
 #include "meta/iflags.h"
+#include "meta/lease.h"
 #include "proto/place.h"
 
 #define COPY_BYTES_MAX (1024ull * 1024 * 1024) /* one request; the client asks for the rest */
@@ -211,7 +212,7 @@ static CFS_AWAITS int copy_batch(struct copy *c)
 		c->u.f->is_clean = false;
 	if (run_rc < 0 && blocks == 0)
 		return run_rc;
-	rc = cfs_meta_begin(m, c->u.i->attr.ino, 0, ROOM_BYTES, false);
+	rc = cfs_meta_begin(m, c->rq->msg->sess, c->u.i->attr.ino, 0, ROOM_BYTES, false);
 	if (rc < 0) {
 		c->u.f->is_clean = false;
 		return run_rc < 0 ? run_rc : rc;
@@ -250,14 +251,17 @@ static CFS_AWAITS int copy_first(struct copy *c)
 			.extra_bytes = ROOM_BYTES,
 		};
 
-		rc = cfs_meta_settle(m, msg->ino);
+		rc = cfs_lease_clear(m, msg->ino, msg->sess);
+		if (rc == 0)
+			rc = cfs_meta_settle(m, msg->ino);
 		if (rc == 0)
 			rc = chunks->clone_begin(part, &one);
 		if (rc < 0)
 			break;
 		if (c->u.i->is_gone)
 			rc = -ESTALE;
-		else if (!cfs_meta_is_settled(m, msg->ino))
+		else if (!cfs_meta_is_settled(m, msg->ino) ||
+			 cfs_lease_is_in_way(m, msg->ino, msg->sess))
 			rc = -EAGAIN;
 		cfs_shard_items(m->shard, &it);
 		if (rc == 0)
@@ -275,7 +279,8 @@ static CFS_AWAITS int take_seed(struct copy *c)
 	struct cfs_attr_set set = { .mask = CFS_A_SEED | CFS_A_CUT };
 	struct cfs_meta *m = c->m;
 	struct cfs_items it;
-	int rc = cfs_meta_begin(m, c->u.i->attr.ino, 0, CFS_FILE_SET_BYTES, false);
+	int rc = cfs_meta_begin(m, c->rq->msg->sess, c->u.i->attr.ino, 0, CFS_FILE_SET_BYTES,
+				false);
 
 	if (rc < 0)
 		return rc;
@@ -350,7 +355,7 @@ CFS_AWAITS int cfs_file_copy(struct cfs_meta *m, struct cfs_shard_request *rq)
 	rc = cfs_meta_settle(m, msg->ino);
 	if (rc == 0)
 		rc = cfs_file_use(m, msg->ino, &c.u);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	rc = cfs_lock_take(&c.u.f->lock);
 	if (rc == 0) {

@@ -227,7 +227,7 @@ static CFS_AWAITS int put_blocks(struct cfs_meta *m, struct cfs_file_use *u, int
 
 	if (blocks == 0)
 		return 0;
-	rc = cfs_meta_begin(m, u->i->attr.ino, 0, CFS_FILE_SET_BYTES, true);
+	rc = cfs_meta_begin(m, CFS_LEASE_SKIP, u->i->attr.ino, 0, CFS_FILE_SET_BYTES, true);
 	if (rc < 0)
 		return rc;
 	if (!u->i->is_gone) {
@@ -336,7 +336,7 @@ static CFS_AWAITS int clean(struct cfs_meta *m, struct cfs_file_use *u)
 	int rc = cfs_file_intent_room(m, u);
 
 	if (rc == 0)
-		rc = cfs_meta_begin(m, ino, 0, bytes, true);
+		rc = cfs_meta_begin(m, CFS_LEASE_SKIP, ino, 0, bytes, true);
 	if (rc < 0)
 		return rc;
 	first = CFS_MAX(u->i->attr.size, (uint64_t)CFS_CHUNK_BYTES) / CFS_CHUNK_BYTES;
@@ -389,7 +389,7 @@ CFS_AWAITS int cfs_file_top_raise(struct cfs_meta *m, struct cfs_file_use *u, ui
 	cfs_assert(chunk > 0);
 	if (chunk < u->f->top)
 		return 0;
-	rc = cfs_meta_begin(m, c.ino, 0, CFS_FILE_ITEM_BYTES, false);
+	rc = cfs_meta_begin(m, CFS_LEASE_SKIP, c.ino, 0, CFS_FILE_ITEM_BYTES, false);
 	if (rc < 0)
 		return rc;
 	if (!u->i->is_gone) {
@@ -445,7 +445,7 @@ static CFS_AWAITS int fence_locked(struct cfs_meta *m, struct cfs_file_use *u, u
 	int rc = cfs_file_grow_prepare(m, u); /* nothing is past the size, no trim is under way */
 
 	if (rc == 0)
-		rc = cfs_meta_begin(m, t.ino, 0, bytes, true);
+		rc = cfs_meta_begin(m, CFS_LEASE_SKIP, t.ino, 0, bytes, true);
 	if (rc < 0)
 		return rc;
 	if (i->is_gone) {

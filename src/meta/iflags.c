@@ -60,7 +60,7 @@ CFS_AWAITS int cfs_iflags_serve(struct cfs_meta *m, struct cfs_shard_request *rq
 	if (i && needs_fence(i, msg->iflags))
 		rc = cfs_file_fence(m, msg->ino, msg->iflags);
 	if (rc == 0)
-		rc = cfs_meta_begin(m, msg->ino, 0, IFLAGS_BYTES, false);
+		rc = cfs_meta_begin(m, msg->sess, msg->ino, 0, IFLAGS_BYTES, false);
 	if (rc < 0)
 		return rc;
 	i = cfs_meta_inode(m, msg->ino, &rc);

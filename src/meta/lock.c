@@ -429,10 +429,11 @@ CFS_AWAITS int cfs_meta_serve_lock(struct cfs_meta *m, struct cfs_shard_request 
 	int rc = cfs_lock_of_request(rq->msg, rq->msg->sess, &l);
 
 	if (rc == 0)
-		rc = cfs_meta_begin(m, rq->msg->ino, 0, CFS_LOCK_ITEM_BYTES, is_freeing);
+		rc = cfs_meta_begin(m, CFS_LEASE_SKIP, rq->msg->ino, 0, CFS_LOCK_ITEM_BYTES,
+				    is_freeing);
 	if (rc < 0)
 		return rc == -ENOSPC ? -ENOLCK : rc;
-	rc = place(m, rq, &l);
+	rc = cfs_shard_has_ended(m->shard, rq->msg->sess) ? -CFS_ENO_SESSION : place(m, rq, &l);
 	cfs_meta_end(m, CFS_LOCK_ITEM_BYTES, is_freeing);
 	return rc;
 }
@@ -651,7 +652,7 @@ CFS_AWAITS int cfs_lock_session_end(struct cfs_meta *m, uint64_t ino, uint64_t s
 	uint32_t bytes = SESSION_END_OWNERS * CFS_LOCK_ITEM_BYTES;
 
 	for (;;) {
-		int rc = cfs_meta_begin(m, ino, 0, bytes, true);
+		int rc = cfs_meta_begin(m, CFS_LEASE_SKIP, ino, 0, bytes, true);
 		struct cfs_inode *i;
 		struct cfs_items it;
 		uint32_t owners = 0;

@@ -19,6 +19,7 @@
 #include "base/reactor.h"
 #include "base/util.h"
 #include "meta/file.h"
+#include "meta/lease.h"
 #include "meta/lock.h"
 #include "meta/tx.h"
 
@@ -42,8 +43,11 @@ static int meta_create(struct cfs_shard *sh, void **part_out)
 	if (rc == 0)
 		rc = cfs_tx_table_create(m);
 	if (rc == 0)
+		rc = cfs_leases_create(m, &m->leases);
+	if (rc == 0)
 		rc = cfs_file_create(m, &m->files);
 	if (rc < 0) {
+		cfs_leases_destroy(m->leases);
 		cfs_tx_table_destroy(m);
 		cfs_tables_fini(&m->tables);
 		free(m);
@@ -60,6 +64,7 @@ static void meta_destroy(void *part)
 	if (!m)
 		return;
 	cfs_tx_table_destroy(m);
+	cfs_leases_destroy(m->leases);
 	cfs_tables_fini(&m->tables);
 	cfs_file_destroy(m, m->files);
 	cfs_forwards_fini(m);
@@ -111,6 +116,7 @@ static int apply_inode_del(struct cfs_meta *m, const struct cfs_item *item)
 	i = cfs_inode_find(&m->tables, ino);
 	if (i)
 		cfs_inode_remove(&m->tables, i);
+	cfs_lease_forget(m, ino);
 	return 0;
 }
 
@@ -172,16 +178,16 @@ static int apply_xattr(struct cfs_meta *m, const struct cfs_item *item, bool is_
 static int apply_open(struct cfs_meta *m, const struct cfs_item *item, bool is_load)
 {
 	struct cfs_inode *i;
+	struct cfs_opens n;
 	uint64_t ino, session;
-	uint32_t count;
-	int rc = cfs_meta_get_open(item, &ino, &session, &count);
+	int rc = cfs_meta_get_open(item, &ino, &session, &n);
 
 	if (rc < 0)
 		return rc;
 	i = cfs_inode_find(&m->tables, ino);
 	if (!i)
 		return is_load ? 0 : -CFS_EBAD_FORMAT;
-	return cfs_inode_set_open(i, session, count);
+	return cfs_inode_set_open(i, session, n);
 }
 
 static void dir_touch(struct cfs_inode *dir, uint64_t time_ns)
@@ -271,6 +277,8 @@ static int meta_apply(void *part, const struct cfs_item *item, const struct cfs_
 		return apply_dentry_del(m, item, is_load);
 	case CFS_META_SERIALS:
 		return apply_serials(m, item);
+	case CFS_META_LEASE:
+		return cfs_lease_apply(m, item);
 	case CFS_META_FORWARDED:
 		return cfs_forward_apply(m, item);
 	case CFS_META_LOCK:
@@ -282,38 +290,47 @@ static int meta_apply(void *part, const struct cfs_item *item, const struct cfs_
 
 /* --- around a change --- */
 
-CFS_AWAITS int cfs_meta_begin(struct cfs_meta *m, uint64_t ino, uint64_t ino2, uint32_t bytes,
-			      bool is_freeing)
+static bool is_free(const struct cfs_meta *m, uint64_t session, uint64_t ino)
+{
+	if (!cfs_meta_is_settled(m, ino) && !CFS_BREAK(NO_DIR_ASK))
+		return false;
+	return session == CFS_LEASE_SKIP || CFS_BREAK(NO_CHECK_AT_COMMIT) ||
+	       !cfs_lease_is_in_way(m, ino, session);
+}
+
+static CFS_AWAITS int make_free(struct cfs_meta *m, uint64_t session, uint64_t ino)
+{
+	int rc = session == CFS_LEASE_SKIP ? 0 : cfs_lease_clear(m, ino, session);
+
+	return rc < 0 || CFS_BREAK(NO_DIR_ASK) ? rc : cfs_meta_settle(m, ino);
+}
+
+CFS_AWAITS int cfs_meta_begin(struct cfs_meta *m, uint64_t session, uint64_t ino, uint64_t ino2,
+			      uint32_t bytes, bool is_freeing)
 {
 	int rc;
 
 	for (;;) {
-		rc = CFS_BREAK(NO_DIR_ASK) ? 0 : cfs_meta_settle(m, ino);
-		if (rc == 0 && ino2 && !CFS_BREAK(NO_DIR_ASK))
-			rc = cfs_meta_settle(m, ino2);
+		rc = make_free(m, session, ino);
+		if (rc == 0 && ino2)
+			rc = make_free(m, session, ino2);
 		if (rc == 0)
 			rc = cfs_shard_reserve(m->shard, bytes, is_freeing);
 		if (rc < 0)
 			return rc;
-		if (CFS_BREAK(NO_DIR_ASK) ||
-		    (cfs_meta_is_settled(m, ino) && (!ino2 || cfs_meta_is_settled(m, ino2))))
+		if (cfs_shard_has_ended(m->shard, session))
+			rc = -CFS_ENO_SESSION;
+		else if (is_free(m, session, ino) && (!ino2 || is_free(m, session, ino2)))
 			return 0;
 		cfs_shard_unreserve(m->shard, bytes, is_freeing);
+		if (rc < 0)
+			return rc;
 	}
 }
 
 void cfs_meta_end(struct cfs_meta *m, uint32_t bytes, bool is_freeing)
 {
 	cfs_shard_unreserve(m->shard, bytes, is_freeing);
-}
-
-struct cfs_inode *cfs_meta_inode(struct cfs_meta *m, uint64_t ino, int *rc)
-{
-	struct cfs_inode *i = cfs_inode_find(&m->tables, ino);
-
-	if (!i)
-		*rc = -ESTALE;
-	return i;
 }
 
 void cfs_meta_reply_attr(struct cfs_shard_request *rq, const struct cfs_attr *attr)
@@ -471,6 +488,8 @@ static CFS_AWAITS int meta_serve(void *part, struct cfs_shard_request *rq)
 		return cfs_tx_serve_end(m, rq);
 	case CFS_OP_TX_ASK:
 		return cfs_tx_serve_ask(m, rq);
+	case CFS_OP_TX_RECALL:
+		return cfs_tx_serve_recall(m, rq);
 	case CFS_OP_SERIALS:
 		return cfs_serials_serve(m, rq);
 	case CFS_OP_LOCK_WAITS:
@@ -581,6 +600,8 @@ static CFS_AWAITS int meta_checkpoint(void *part, struct cfs_checkpoint *c)
 	free(w.buf);
 	if (rc == 0)
 		rc = cfs_tx_checkpoint(m, c);
+	if (rc == 0)
+		rc = cfs_lease_checkpoint(m, c);
 	return rc < 0 ? rc : cfs_file_checkpoint(m, c);
 }
 
@@ -622,7 +643,7 @@ static CFS_AWAITS void meta_session_end(void *part, uint64_t session)
 	int rc = walk ? 0 : -ECANCELED;
 
 	while (rc != -ECANCELED && (i = walk_next(walk))) {
-		bool is_open = cfs_inode_open_count(i, session) > 0;
+		bool is_open = cfs_inode_opens(i, session).count > 0;
 		uint64_t ino = i->attr.ino;
 
 		if (cfs_inode_has_lock_session(i, session))
@@ -728,6 +749,7 @@ void cfs_meta_sessions(const struct cfs_meta *m, void (*fn)(void *ctx, uint64_t 
 		for (uint32_t k = 0; locks && k < locks->count; k++)
 			fn(ctx, locks->locks[k].session);
 	}
+	cfs_lease_sessions(m, fn, ctx);
 }
 
 void cfs_meta_stats(const struct cfs_meta *m, struct cfs_meta_stats *out)
@@ -745,9 +767,24 @@ void cfs_meta_stats(const struct cfs_meta *m, struct cfs_meta_stats *out)
 	}
 }
 
-static CFS_AWAITS void meta_accessed(void *part, uint64_t ino)
+static CFS_AWAITS void meta_accessed(void *part, uint64_t ino, uint64_t session)
 {
-	cfs_meta_accessed(part, ino);
+	cfs_meta_accessed(part, ino, session);
+}
+
+static bool meta_has_session(const void *part, uint64_t session)
+{
+	return cfs_lease_has_session(part, session);
+}
+
+static void meta_session_gone(void *part, uint64_t session)
+{
+	cfs_lease_session_end(part, session);
+}
+
+static void meta_recalled(void *part, uint64_t session, uint64_t ino, uint64_t stamp)
+{
+	cfs_lease_recalled(part, session, ino, stamp);
 }
 
 const struct cfs_shard_part_ops cfs_meta_part_ops = {
@@ -757,7 +794,7 @@ const struct cfs_shard_part_ops cfs_meta_part_ops = {
 	.op_first = CFS_OP_LOOKUP,
 	.op_last = CFS_OP_LOCK_WAITS,
 	.op2_first = CFS_OP_TX_PREPARE,
-	.op2_last = CFS_OP_PARENT,
+	.op2_last = CFS_OP_TX_RECALL,
 	.create = meta_create,
 	.destroy = meta_destroy,
 	.apply = meta_apply,
@@ -766,5 +803,8 @@ const struct cfs_shard_part_ops cfs_meta_part_ops = {
 	.serve = meta_serve,
 	.check = meta_check,
 	.session_end = meta_session_end,
+	.has_session = meta_has_session,
+	.session_gone = meta_session_gone,
+	.recalled = meta_recalled,
 	.accessed = meta_accessed,
 };

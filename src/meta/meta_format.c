@@ -243,11 +243,13 @@ int cfs_meta_get_xattr(const struct cfs_item *item, uint64_t *ino, struct cfs_by
 	return 0;
 }
 
-void cfs_meta_add_open(struct cfs_items *it, uint64_t ino, uint64_t session, uint32_t count)
+void cfs_meta_add_open(struct cfs_items *it, uint64_t ino, uint64_t session,
+		       const struct cfs_opens *n)
 {
 	struct cfs_meta_open h = { .ino = cfs_to_le64(ino),
 				   .session = cfs_to_le64(session),
-				   .count = cfs_to_le32(count) };
+				   .count = cfs_to_le32(n->count),
+				   .writes = cfs_to_le32(n->writes) };
 	uint8_t *p = cfs_items_add(it, CFS_META_OPEN, sizeof(h));
 
 	if (p)
@@ -255,7 +257,7 @@ void cfs_meta_add_open(struct cfs_items *it, uint64_t ino, uint64_t session, uin
 }
 
 int cfs_meta_get_open(const struct cfs_item *item, uint64_t *ino, uint64_t *session,
-		      uint32_t *count)
+		      struct cfs_opens *n)
 {
 	struct cfs_meta_open h;
 
@@ -264,8 +266,9 @@ int cfs_meta_get_open(const struct cfs_item *item, uint64_t *ino, uint64_t *sess
 	memcpy(&h, item->data, sizeof(h));
 	*ino = cfs_from_le64(h.ino);
 	*session = cfs_from_le64(h.session);
-	*count = cfs_from_le32(h.count);
-	return h.reserved.raw == 0 ? 0 : -CFS_EBAD_FORMAT;
+	n->count = cfs_from_le32(h.count);
+	n->writes = cfs_from_le32(h.writes);
+	return n->writes <= n->count ? 0 : -CFS_EBAD_FORMAT;
 }
 
 void cfs_meta_add_dentry(struct cfs_items *it, uint64_t dir, const struct cfs_dentry_value *v,

@@ -27,6 +27,7 @@ enum cfs_meta_item {
 	CFS_META_DENTRY = 40, /* put */
 	CFS_META_DENTRY_DEL = 41,
 	CFS_META_SERIALS = 42, /* shard 0: the next serial to give out */
+	CFS_META_LEASE = 44,   /* a session has one on an inode: two numbers */
 	CFS_META_FORWARDED =
 		43, /* a request that another shard carries out and keeps the answer of */
 	CFS_META_TX_PREPARE = 48, /* participant */
@@ -92,7 +93,7 @@ struct cfs_meta_open {
 	cfs_le64 ino;
 	cfs_le64 session;
 	cfs_le32 count;
-	cfs_le32 reserved;
+	cfs_le32 writes; /* of these for writing */
 } CFS_PACKED;
 
 struct cfs_meta_dentry {
@@ -172,7 +173,9 @@ void cfs_meta_add_dir_parent(struct cfs_items *it, uint64_t ino, uint64_t parent
 uint8_t *cfs_meta_add_xattr(struct cfs_items *it, uint64_t ino, struct cfs_bytes name,
 			    struct cfs_bytes value);
 void cfs_meta_add_xattr_del(struct cfs_items *it, uint64_t ino, struct cfs_bytes name);
-void cfs_meta_add_open(struct cfs_items *it, uint64_t ino, uint64_t session, uint32_t count);
+struct cfs_opens;
+void cfs_meta_add_open(struct cfs_items *it, uint64_t ino, uint64_t session,
+		       const struct cfs_opens *n);
 
 struct cfs_dentry_value;
 /* @time_ns 0: the directory's times stay. */
@@ -192,7 +195,7 @@ int cfs_meta_get_dir_parent(const struct cfs_item *item, uint64_t *ino, uint64_t
 int cfs_meta_get_xattr(const struct cfs_item *item, uint64_t *ino, struct cfs_bytes *name,
 		       struct cfs_bytes *value);
 int cfs_meta_get_open(const struct cfs_item *item, uint64_t *ino, uint64_t *session,
-		      uint32_t *count);
+		      struct cfs_opens *n);
 int cfs_meta_get_dentry(const struct cfs_item *item, uint64_t *dir, struct cfs_dentry_value *v,
 			uint64_t *time_ns);
 int cfs_meta_get_dentry_del(const struct cfs_item *item, uint64_t *dir, struct cfs_bytes *name,

@@ -10,11 +10,16 @@
 #ifndef CFS_META_META_INTERNAL_H
 #define CFS_META_META_INTERNAL_H
 
+#include <errno.h>
+
 #include "meta/meta.h"
 #include "meta/meta_format.h"
 #include "meta/table.h"
 
 struct cfs_tx_table;
+struct cfs_lease_table;
+
+#define CFS_LEASE_SKIP UINT64_MAX /* for a session: the change is none that a lease covers */
 
 #define CFS_SERIALS_BLOCK 65536u
 
@@ -38,6 +43,7 @@ struct cfs_meta {
 	struct cfs_tables tables;
 	struct cfs_serials serials;
 	struct cfs_tx_table *tx;
+	struct cfs_lease_table *leases;
 	struct cfs_lock rename; /* shard 0: directories get another parent one at a time */
 	struct cfs_list forwards;
 	void *files;   /* file.c's */
@@ -63,16 +69,24 @@ CFS_AWAITS int cfs_meta_settle(struct cfs_meta *m, uint64_t ino);
 bool cfs_meta_is_settled(const struct cfs_meta *m, uint64_t ino);
 
 /*
- * Before a change: settles @ino and @ino2 (0: none), and reserves room for a record of @bytes. On
- * return nothing is held that the caller did not ask for, and until it suspends the keys stay free.
- * cfs_meta_end() gives the rest of the reservation back, in every case of 0.
+ * Before a change by @session: settles @ino and @ino2 (0: none), recalls leases on them that are in
+ * its way, and reserves room for a record of @bytes. On return nothing is held that the caller did
+ * not ask for, and until it suspends the keys stay free. cfs_meta_end() gives the rest of the
+ * reservation back, in every case of 0.
  */
-CFS_AWAITS int cfs_meta_begin(struct cfs_meta *m, uint64_t ino, uint64_t ino2, uint32_t bytes,
-			      bool is_freeing);
+CFS_AWAITS int cfs_meta_begin(struct cfs_meta *m, uint64_t session, uint64_t ino, uint64_t ino2,
+			      uint32_t bytes, bool is_freeing);
 void cfs_meta_end(struct cfs_meta *m, uint32_t bytes, bool is_freeing);
 
 /* The inode of a request: NULL with *@rc -ESTALE (gone, or never here). */
-struct cfs_inode *cfs_meta_inode(struct cfs_meta *m, uint64_t ino, int *rc);
+static inline struct cfs_inode *cfs_meta_inode(struct cfs_meta *m, uint64_t ino, int *rc)
+{
+	struct cfs_inode *i = cfs_inode_find(&m->tables, ino);
+
+	if (!i)
+		*rc = -ESTALE;
+	return i;
+}
 /* What FSYNC, WRITE and so on put in a reply: @attr in scratch. */
 void cfs_meta_reply_attr(struct cfs_shard_request *rq, const struct cfs_attr *attr);
 
@@ -83,8 +97,9 @@ void cfs_meta_kill_cap(const struct cfs_inode *i, struct cfs_items *it);
  * set-uid, and set-gid with group execution. Updates @set besides. */
 void cfs_meta_kill_priv(const struct cfs_inode *i, struct cfs_attr_set *set, struct cfs_items *it);
 
-/* atime.c: somebody has read @ino, which need not be here: its access time is seen to. */
-CFS_AWAITS void cfs_meta_accessed(struct cfs_meta *m, uint64_t ino);
+/* atime.c: @session has read @ino, which need not be here: its access time is seen to. Does not
+ * wait for anybody's lease. */
+CFS_AWAITS void cfs_meta_accessed(struct cfs_meta *m, uint64_t ino, uint64_t session);
 /* Whether a read now changes it; adds the item that does. */
 bool cfs_meta_atime_is_due(struct cfs_meta *m, const struct cfs_inode *i);
 void cfs_meta_add_atime(struct cfs_meta *m, const struct cfs_inode *i, struct cfs_items *it);

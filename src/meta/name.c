@@ -13,6 +13,7 @@
 #include "base/util.h"
 #include "meta/acl.h"
 #include "meta/iflags.h"
+#include "meta/lease.h"
 #include "meta/tx.h"
 
 /* --- looking --- */
@@ -111,23 +112,45 @@ static CFS_AWAITS int lookup_dots(struct cfs_meta *m, struct cfs_shard_request *
 	return 0;
 }
 
+/* The name, and what it names as long as it is here: its attributes may wait for the outcome of a
+ * transaction, or for somebody who has it to himself, and the name may be another's then. */
+static CFS_AWAITS int lookup_name(struct cfs_meta *m, struct cfs_shard_request *rq,
+				  struct cfs_dentry_value *v)
+{
+	uint64_t dir = rq->msg->ino, session = rq->msg->sess;
+	int rc;
+
+	*v = (struct cfs_dentry_value){ 0 };
+	for (;;) {
+		rc = cfs_lease_look(m, rq, dir);
+		if (rc < 0)
+			return rc;
+		rc = look_here(m, dir, rq->msg->name, v);
+		if (cfs_lease_hides(m, dir, session))
+			continue;
+		if (rc < 0 || !cfs_meta_is_home(m, v->ino))
+			return rc;
+		if (cfs_meta_is_settled(m, v->ino) && !cfs_lease_hides(m, v->ino, session))
+			return 0;
+		rc = cfs_meta_settle(m, v->ino);
+		if (rc == 0)
+			rc = cfs_lease_read(m, v->ino, session);
+		if (rc < 0)
+			return rc;
+	}
+}
+
 CFS_AWAITS int cfs_meta_serve_lookup(struct cfs_meta *m, struct cfs_shard_request *rq)
 {
-	struct cfs_bytes name = rq->msg->name;
-	struct cfs_dentry_value v;
-	int rc = cfs_meta_check_name(name);
+	struct cfs_dentry_value v = { 0 };
+	int rc = cfs_meta_check_name(rq->msg->name);
 
 	if (rc == -EEXIST)
 		return lookup_dots(m, rq);
 	if (rc == 0)
-		rc = look_here(m, rq->msg->ino, name, &v);
-	/* Its attributes may wait for the outcome of a transaction, and the name may be another's
-	 * then. */
-	while (rc == 0 && cfs_meta_is_home(m, v.ino) && !cfs_meta_is_settled(m, v.ino)) {
-		rc = cfs_meta_settle(m, v.ino);
-		if (rc == 0)
-			rc = look_here(m, rq->msg->ino, name, &v);
-	}
+		rc = lookup_name(m, rq, &v);
+	if (rc == 0 || rc == -ENOENT)
+		cfs_lease_reply(m, rq, rq->msg->ino);
 	if (rc < 0)
 		return rc;
 	reply_inode(m, rq, v.ino, v.mode);
@@ -271,7 +294,9 @@ static int create_now(struct cfs_meta *m, struct cfs_shard_request *rq)
 	if (acl.len)
 		cfs_acl_add_inherited(&it, a.ino, a.mode, acl);
 	if (is_tmp || (msg->flags & CFS_F_OPEN))
-		cfs_meta_add_open(&it, a.ino, msg->sess, 1);
+		cfs_meta_add_open(
+			&it, a.ino, msg->sess,
+			&(struct cfs_opens){ 1, is_tmp || (msg->flags & CFS_F_WRITE) ? 1 : 0 });
 	if (!is_tmp) {
 		v.cookie = cfs_dentry_cookie(&m->tables, dir, v.name.p, v.name.len);
 		cfs_meta_add_dentry(&it, dir->attr.ino, &v, (uint64_t)a.ctime);
@@ -281,6 +306,8 @@ static int create_now(struct cfs_meta *m, struct cfs_shard_request *rq)
 	cfs_meta_reply_attr(rq, &a);
 	m->serials.has_dep = false;
 	cfs_shard_commit(m->shard, &it, has_dep ? &m->serials.dep : NULL, has_dep, rq);
+	cfs_lease_reply(m, rq,
+			msg->ino); /* beside the answer that is kept: later it says nothing */
 	return 0;
 }
 
@@ -291,7 +318,7 @@ CFS_AWAITS int cfs_meta_serve_create(struct cfs_meta *m, struct cfs_shard_reques
 	for (uint32_t round = 0; rc == 0; round++) {
 		rc = cfs_serials_fill(m);
 		if (rc == 0)
-			rc = cfs_meta_begin(m, rq->msg->ino, 0, CREATE_BYTES, false);
+			rc = cfs_meta_begin(m, rq->msg->sess, rq->msg->ino, 0, CREATE_BYTES, false);
 		if (rc < 0)
 			break;
 		rc = create_now(m, rq);
@@ -316,7 +343,7 @@ static void mkdir_reply(struct cfs_tx *tx, void *ctx)
 static CFS_AWAITS int mkdir_once(struct cfs_meta *m, struct cfs_shard_request *rq)
 {
 	const struct cfs_msg *msg = rq->msg;
-	struct cfs_dentry_value old;
+	struct cfs_dentry_value old = { 0 };
 	struct cfs_inode *dir;
 	struct cfs_items *own, *home;
 	struct cfs_tx_link link = { .dir = msg->ino, .flags = CFS_TX_F_EXCL };
@@ -365,6 +392,8 @@ static CFS_AWAITS int mkdir_once(struct cfs_meta *m, struct cfs_shard_request *r
 		rc = -ENOMEM;
 	}
 	cfs_tx_fini(&tx);
+	if (rc == 0)
+		cfs_lease_reply(m, rq, msg->ino);
 	return rc;
 }
 
@@ -405,7 +434,7 @@ static CFS_AWAITS int remove_once(struct cfs_meta *m, struct cfs_shard_request *
 {
 	const struct cfs_msg *msg = rq->msg;
 	bool is_rmdir = msg->op == CFS_OP_RMDIR;
-	struct cfs_dentry_value v;
+	struct cfs_dentry_value v = { 0 };
 	struct cfs_items *own, *home;
 	struct cfs_tx tx;
 	uint64_t now;
@@ -469,7 +498,7 @@ static CFS_AWAITS int link_once(struct cfs_meta *m, struct cfs_shard_request *rq
 	struct cfs_tx_link link = { .dir = msg->ino, .flags = CFS_TX_F_EXCL };
 	uint32_t home_shard = cfs_ino_home(msg->ino2);
 	struct cfs_items *own, *home;
-	struct cfs_dentry_value old;
+	struct cfs_dentry_value old = { 0 };
 	struct cfs_attr a;
 	struct cfs_tx tx;
 	int rc = look_here(m, msg->ino, msg->name, &old);
@@ -500,6 +529,8 @@ static CFS_AWAITS int link_once(struct cfs_meta *m, struct cfs_shard_request *rq
 		rc = -ENOMEM;
 	}
 	cfs_tx_fini(&tx);
+	if (rc == 0)
+		cfs_lease_reply(m, rq, msg->ino);
 	return rc;
 }
 

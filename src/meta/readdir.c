@@ -9,6 +9,7 @@
 #include "base/breaks.h"
 #include "base/err.h"
 #include "base/util.h"
+#include "meta/lease.h"
 #include "meta/meta_internal.h"
 
 static const uint8_t dots[] = "..";
@@ -63,7 +64,7 @@ CFS_AWAITS int cfs_meta_serve_readdir(struct cfs_meta *m, struct cfs_shard_reque
 	int rc = cfs_buf_get(cap ? cap : 1, &rq->reply_buf);
 
 	if (rc == 0)
-		rc = cfs_meta_settle(m, msg->ino);
+		rc = cfs_lease_look(m, rq, msg->ino);
 	if (rc < 0)
 		return rc;
 	dir = cfs_meta_inode(m, msg->ino, &rc);
@@ -83,7 +84,8 @@ CFS_AWAITS int cfs_meta_serve_readdir(struct cfs_meta *m, struct cfs_shard_reque
 				       .mode = d->mode & S_IFMT,
 				       .name = { (const uint8_t *)d->name, d->name_bytes } };
 		const struct cfs_inode *i = is_plus && cfs_meta_is_home(m, d->ino) &&
-							    cfs_meta_is_settled(m, d->ino)
+							    cfs_meta_is_settled(m, d->ino) &&
+							    !cfs_lease_hides(m, d->ino, msg->sess)
 						    ? cfs_inode_find(&m->tables, d->ino)
 						    : NULL;
 		struct cfs_rb_node *next;
@@ -106,7 +108,8 @@ CFS_AWAITS int cfs_meta_serve_readdir(struct cfs_meta *m, struct cfs_shard_reque
 	cfs_msg_set(&rq->reply, cookie, cookie);
 	cfs_msg_set(&rq->reply, parent, dir->attr.parent);
 	cfs_msg_set(&rq->reply, flags, is_eof ? CFS_F_EOF : 0);
+	cfs_lease_reply(m, rq, msg->ino);
 	if (msg->flags & CFS_F_ATIME)
-		cfs_meta_accessed(m, msg->ino);
+		cfs_meta_accessed(m, msg->ino, msg->sess);
 	return 0;
 }

@@ -93,13 +93,22 @@ bool cfs_inode_is_open(const struct cfs_inode *i)
 	return i->opens != NULL;
 }
 
-uint32_t cfs_inode_open_count(const struct cfs_inode *i, uint64_t session)
+bool cfs_inode_is_written(const struct cfs_inode *i)
+{
+	for (const struct cfs_open *o = i->opens; o; o = o->next) {
+		if (o->n.writes)
+			return true;
+	}
+	return false;
+}
+
+struct cfs_opens cfs_inode_opens(const struct cfs_inode *i, uint64_t session)
 {
 	for (const struct cfs_open *o = i->opens; o; o = o->next) {
 		if (o->session == session)
-			return o->count;
+			return o->n;
 	}
-	return 0;
+	return (struct cfs_opens){ 0 };
 }
 
 static void inode_free(struct cfs_inode *i)
@@ -179,7 +188,7 @@ void cfs_inode_remove(struct cfs_tables *t, struct cfs_inode *i)
 	while (i->dir && (d = cfs_dentry_after(i, 0)))
 		cfs_dentry_remove(t, d);
 	while (i->opens)
-		(void)cfs_inode_set_open(i, i->opens->session, 0);
+		(void)cfs_inode_set_open(i, i->opens->session, (struct cfs_opens){ 0 });
 	cfs_inode_locks_clear(t->locks, i);
 	while (i->xattrs) {
 		struct cfs_xattr *x = i->xattrs;
@@ -210,23 +219,23 @@ int cfs_inode_set_target(struct cfs_inode *i, const void *target, uint32_t bytes
 	return 0;
 }
 
-int cfs_inode_set_open(struct cfs_inode *i, uint64_t session, uint32_t count)
+int cfs_inode_set_open(struct cfs_inode *i, uint64_t session, struct cfs_opens n)
 {
 	struct cfs_open **link = &i->opens, *o;
 
 	while (*link && (*link)->session != session)
 		link = &(*link)->next;
 	o = *link;
-	if (o && count == 0) {
+	if (o && n.count == 0) {
 		*link = o->next;
 		free(o);
 	} else if (o) {
-		o->count = count;
-	} else if (count) {
+		o->n = n;
+	} else if (n.count) {
 		o = cfs_stock_malloc(sizeof(*o));
 		if (!o)
 			return -ENOMEM;
-		*o = (struct cfs_open){ .session = session, .count = count };
+		*o = (struct cfs_open){ .session = session, .n = n };
 		*link = o;
 	}
 	return 0;

@@ -36,11 +36,15 @@ struct cfs_xattr {
 	uint8_t bytes[];
 };
 
+struct cfs_opens {
+	uint32_t count, writes; /* writes: of these for writing */
+};
+
 /* How often one session has an inode open. */
 struct cfs_open {
 	struct cfs_open *next;
 	uint64_t session;
-	uint32_t count; /* never 0 */
+	struct cfs_opens n; /* its count is never 0 */
 };
 
 /* What only a directory has. */
@@ -110,7 +114,8 @@ static inline bool cfs_inode_is_dir(const struct cfs_inode *i)
 	return i->dir != NULL;
 }
 bool cfs_inode_is_open(const struct cfs_inode *i);
-uint32_t cfs_inode_open_count(const struct cfs_inode *i, uint64_t session);
+bool cfs_inode_is_written(const struct cfs_inode *i); /* open for writing */
+struct cfs_opens cfs_inode_opens(const struct cfs_inode *i, uint64_t session);
 /* Keeps the memory over an await. */
 void cfs_inode_pin(struct cfs_inode *i);
 void cfs_inode_unpin(struct cfs_inode *i);
@@ -121,8 +126,8 @@ int cfs_inode_put(struct cfs_tables *t, const struct cfs_attr *attr, struct cfs_
 /* Takes it out with all that hangs on it (dentries too: at replay they may still be there). */
 void cfs_inode_remove(struct cfs_tables *t, struct cfs_inode *i);
 int cfs_inode_set_target(struct cfs_inode *i, const void *target, uint32_t bytes);
-/* @count 0 takes it out. */
-int cfs_inode_set_open(struct cfs_inode *i, uint64_t session, uint32_t count);
+/* A count of 0 takes it out. */
+int cfs_inode_set_open(struct cfs_inode *i, uint64_t session, struct cfs_opens n);
 
 const struct cfs_xattr *cfs_xattr_find(const struct cfs_inode *i, const void *name,
 				       uint32_t name_bytes);

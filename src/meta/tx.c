@@ -321,6 +321,9 @@ static CFS_AWAITS int prepare(struct cfs_meta *m, struct cfs_tx_prepared *p,
 		return rc;
 	buf = malloc(results_max);
 	rc = buf ? 0 : -ENOMEM;
+	/* Its coordinator lets go, has it recalled, and comes again. */
+	if (rc == 0 && cfs_tx_is_leased(m, &p->keys, msg->session))
+		rc = -CFS_ELEASED;
 	if (rc == 0 && p->holder.is_aborted)
 		rc = -ECANCELED;
 	if (rc == 0) {

@@ -70,6 +70,8 @@ int cfs_tx_table_create(struct cfs_meta *m);
 void cfs_tx_table_destroy(struct cfs_meta *m);
 CFS_AWAITS int cfs_tx_serve_prepare(struct cfs_meta *m, struct cfs_shard_request *rq);
 CFS_AWAITS int cfs_tx_serve_end(struct cfs_meta *m, struct cfs_shard_request *rq);
+/* Recalls what leases are in the way of the steps in the request. */
+CFS_AWAITS int cfs_tx_serve_recall(struct cfs_meta *m, struct cfs_shard_request *rq);
 CFS_AWAITS int cfs_tx_serve_ask(struct cfs_meta *m, struct cfs_shard_request *rq);
 int cfs_tx_apply(struct cfs_meta *m, const struct cfs_item *item, const struct cfs_shard_pos *pos,
 		 bool is_load);

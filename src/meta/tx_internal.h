@@ -122,6 +122,7 @@ CFS_AWAITS int cfs_tx_checkpoint_peer(struct cfs_tx_peer *peer, struct cfs_check
 void cfs_tx_peers_fini(struct cfs_tx_table *t);
 
 /* tx_run.c */
+bool cfs_tx_is_leased(const struct cfs_meta *m, const struct cfs_tx_keys *keys, uint64_t session);
 int cfs_tx_apply_decide(struct cfs_meta *m, const struct cfs_item *item,
 			const struct cfs_shard_pos *pos);
 int cfs_tx_apply_forget(struct cfs_meta *m, const struct cfs_item *item);

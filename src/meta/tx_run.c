@@ -18,6 +18,7 @@
 #include "base/breaks.h"
 #include "base/err.h"
 #include "base/util.h"
+#include "meta/lease.h"
 #include "meta/tx_internal.h"
 
 #define TELL_RETRY_NS (100ull * 1000 * 1000)
@@ -417,6 +418,77 @@ int cfs_tx_resume_tries(struct cfs_meta *m)
 	return 0;
 }
 
+/* --- leases in the way --- */
+
+/* Whose own lease is not in the way. */
+static uint64_t session_of(const struct cfs_tx *tx)
+{
+	return tx->rq ? tx->rq->msg->sess : 0;
+}
+
+static bool is_leased(const struct cfs_meta *m, const struct cfs_tx_keys *keys, uint64_t session)
+{
+	for (uint32_t i = 0; i < keys->count; i++)
+		if (cfs_lease_is_in_way(m, keys->ino[i], session) && !CFS_BREAK(NO_CHECK_AT_COMMIT))
+			return true;
+	return false;
+}
+
+bool cfs_tx_is_leased(const struct cfs_meta *m, const struct cfs_tx_keys *keys, uint64_t session)
+{
+	return is_leased(m, keys, session);
+}
+
+static CFS_AWAITS int recall_here(struct cfs_meta *m, const struct cfs_tx_keys *keys,
+				  uint64_t session)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; rc == 0 && i < keys->count; i++)
+		rc = cfs_lease_clear(m, keys->ino[i], session);
+	return rc;
+}
+
+/* With nothing locked. */
+static CFS_AWAITS int recall_pieces(struct cfs_tx *tx)
+{
+	struct cfs_meta *m = tx->meta;
+	struct cfs_shard_env *env = m->shard->env;
+	int rc = 0;
+
+	for (uint32_t i = 0; rc == 0 && i < tx->count; i++) {
+		struct cfs_tx_piece *p = tx->pieces[i];
+		struct cfs_msg msg = { .kind = CFS_MSG_REQUEST, .op = CFS_OP_TX_RECALL };
+		struct cfs_net_reply reply;
+
+		if (p->shard == m->shard->id) {
+			rc = recall_here(m, &p->keys, session_of(tx));
+			continue;
+		}
+		if (p->rc != -CFS_ELEASED)
+			continue;
+		cfs_msg_set_bytes(&msg, items, p->steps.buf, p->steps.len_bytes);
+		cfs_msg_set(&msg, session, session_of(tx));
+		rc = env->call(env->ctx, p->shard, &msg, &reply);
+		if (rc < 0)
+			break;
+		rc = cfs_msg_is_set(&reply.msg, rc) ? (int)reply.msg.rc : 0;
+		cfs_net_reply_fini(&reply);
+	}
+	return rc;
+}
+
+CFS_AWAITS int cfs_tx_serve_recall(struct cfs_meta *m, struct cfs_shard_request *rq)
+{
+	struct cfs_tx_keys keys;
+	struct cfs_tx_seen seen;
+	int rc = cfs_tx_steps_keys(rq->msg->items.p, rq->msg->items.len, &keys, &seen);
+
+	for (uint32_t i = 0; rc == 0 && i < keys.count; i++)
+		rc = cfs_meta_is_home(m, keys.ino[i]) ? 0 : -EINVAL;
+	return rc < 0 ? rc : recall_here(m, &keys, rq->msg->session);
+}
+
 /* --- preparing --- */
 
 struct prepare_job {
@@ -453,6 +525,7 @@ static CFS_AWAITS void prepare_run(void *arg)
 	cfs_msg_set(&msg, tx_epoch, j->number.epoch);
 	cfs_msg_set(&msg, tx_count, j->number.count);
 	cfs_msg_set_bytes(&msg, items, steps.buf, steps.len_bytes);
+	cfs_msg_set(&msg, session, session_of(j->tx));
 	if (j->is_ordered)
 		cfs_msg_set(&msg, flags, CFS_F_ORDERED);
 	p->rc = -ECANCELED; /* until we know: it may have prepared */
@@ -486,7 +559,7 @@ static int votes(const struct cfs_tx *tx)
 
 		if (p->shard == tx->meta->shard->id || p->rc == 0)
 			continue;
-		if (rc == 0 || rc == -CFS_EBUSY_TX)
+		if (rc == 0 || rc == -CFS_EBUSY_TX || rc == -CFS_ELEASED)
 			rc = p->rc;
 	}
 	return vote(rc);
@@ -566,6 +639,10 @@ static CFS_AWAITS int decide(struct cfs_tx *tx, struct cfs_tx_try *y)
 		for (uint32_t i = 0; rc == 0 && i < own->keys.count; i++)
 			rc = cfs_meta_settle(m, own->keys.ino[i]);
 	}
+	if (rc == 0 && own && is_leased(m, &own->keys, session_of(tx)))
+		rc = -CFS_ELEASED;
+	if (rc == 0 && cfs_shard_has_ended(m->shard, session_of(tx)))
+		rc = -CFS_ENO_SESSION;
 	cfs_shard_items(m->shard, &it);
 	if (rc == 0 && own)
 		rc = cfs_tx_steps_eval(m, own->steps.buf, own->steps.len_bytes, false, &it,
@@ -636,6 +713,9 @@ static CFS_AWAITS int run_local(struct cfs_tx *tx)
 	struct cfs_items it;
 	int rc = 0;
 
+	rc = recall_here(m, &own->keys, session_of(tx));
+	if (rc < 0)
+		return rc;
 	for (uint32_t i = 0; i < own->keys.count; i++) {
 		if (cfs_meta_is_settled(m, own->keys.ino[i]) || CFS_BREAK(NO_DIR_ASK))
 			continue;
@@ -649,6 +729,10 @@ static CFS_AWAITS int run_local(struct cfs_tx *tx)
 		if (!cfs_meta_is_settled(m, own->keys.ino[i]) && !CFS_BREAK(NO_DIR_ASK))
 			rc = -CFS_EAGAIN_LATER;
 	}
+	if (rc == 0 && is_leased(m, &own->keys, session_of(tx)))
+		rc = -CFS_EAGAIN_LATER;
+	if (rc == 0 && cfs_shard_has_ended(m->shard, session_of(tx)))
+		rc = -CFS_ENO_SESSION;
 	cfs_shard_items(m->shard, &it);
 	if (rc == 0)
 		rc = cfs_tx_steps_eval(m, own->steps.buf, own->steps.len_bytes, false, &it,
@@ -667,10 +751,30 @@ static CFS_AWAITS int run_local(struct cfs_tx *tx)
 	return rc;
 }
 
+/* Until no other transaction is in the way. */
+static CFS_AWAITS int until_free(struct cfs_tx *tx)
+{
+	struct cfs_meta *m = tx->meta;
+	struct cfs_tx_number n = number_new(m);
+	int rc = try_run(tx, false, &n);
+
+	while (rc == -CFS_EBUSY_TX) {
+		m->stats.tx_busy++;
+		if (!CFS_BREAK(SAME_NUMBER))
+			n = number_new(m);
+		if (CFS_BREAK(NO_ORDERED_RETRY)) {
+			rc = try_run(tx, false, &n);
+			continue;
+		}
+		m->stats.tx_ordered++;
+		rc = try_run(tx, true, &n);
+	}
+	return rc;
+}
+
 CFS_AWAITS int cfs_tx_run(struct cfs_tx *tx)
 {
 	struct cfs_meta *m = tx->meta;
-	struct cfs_tx_number n;
 	int rc;
 
 	for (uint32_t i = 0; i < tx->count; i++) {
@@ -685,19 +789,12 @@ CFS_AWAITS int cfs_tx_run(struct cfs_tx *tx)
 	}
 	if (tx->count == 1 && tx->pieces[0]->shard == m->shard->id)
 		return run_local(tx);
-	n = number_new(m);
-	rc = try_run(tx, false, &n);
-	while (rc == -CFS_EBUSY_TX) {
-		m->stats.tx_busy++;
-		if (!CFS_BREAK(SAME_NUMBER))
-			n = number_new(m);
-		if (CFS_BREAK(NO_ORDERED_RETRY)) {
-			rc = try_run(tx, false, &n);
-			continue;
-		}
-		m->stats.tx_ordered++;
-		rc = try_run(tx, true, &n);
-	}
+	/* Most have none in the way, and then nobody is asked. */
+	do {
+		rc = recall_pieces(tx);
+		if (rc == 0)
+			rc = until_free(tx);
+	} while (rc == -CFS_ELEASED);
 	return rc;
 }
 

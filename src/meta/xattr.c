@@ -12,6 +12,7 @@
 #include "base/util.h"
 #include "meta/acl.h"
 #include "meta/iflags.h"
+#include "meta/lease.h"
 #include "meta/meta_internal.h"
 
 static bool has_prefix(struct cfs_bytes name, const char *prefix)
@@ -63,7 +64,7 @@ CFS_AWAITS int cfs_meta_serve_getxattr(struct cfs_meta *m, struct cfs_shard_requ
 	if (rc == 0)
 		rc = cfs_buf_get(CFS_XATTR_BYTES_MAX, &rq->reply_buf);
 	if (rc == 0)
-		rc = cfs_meta_settle(m, rq->msg->ino);
+		rc = cfs_lease_look(m, rq, rq->msg->ino);
 	if (rc < 0)
 		return rc;
 	i = cfs_meta_inode(m, rq->msg->ino, &rc);
@@ -84,7 +85,7 @@ CFS_AWAITS int cfs_meta_serve_listxattr(struct cfs_meta *m, struct cfs_shard_req
 	int rc = cfs_buf_get(CFS_XATTR_BYTES_MAX, &rq->reply_buf);
 
 	if (rc == 0)
-		rc = cfs_meta_settle(m, rq->msg->ino);
+		rc = cfs_lease_look(m, rq, rq->msg->ino);
 	if (rc < 0)
 		return rc;
 	i = cfs_meta_inode(m, rq->msg->ino, &rc);
@@ -195,7 +196,7 @@ static CFS_AWAITS int acl_set_once(struct cfs_meta *m, struct cfs_shard_request 
 	const uint32_t bytes = CFS_ACL_ITEMS_BYTES;
 	bool is_freeing = value.len == 0;
 	struct cfs_inode *i;
-	int rc = cfs_meta_begin(m, rq->msg->ino, 0, bytes, is_freeing);
+	int rc = cfs_meta_begin(m, rq->msg->sess, rq->msg->ino, 0, bytes, is_freeing);
 
 	if (rc < 0)
 		return rc;
@@ -249,7 +250,7 @@ CFS_AWAITS int cfs_meta_serve_setxattr(struct cfs_meta *m, struct cfs_shard_requ
 	if (rc == 0 && is_acl(msg->name))
 		return acl_set(m, rq, msg->data);
 	if (rc == 0)
-		rc = cfs_meta_begin(m, msg->ino, 0, bytes, false);
+		rc = cfs_meta_begin(m, msg->sess, msg->ino, 0, bytes, false);
 	if (rc < 0)
 		return rc;
 	i = cfs_meta_inode(m, msg->ino, &rc);
@@ -281,7 +282,7 @@ CFS_AWAITS int cfs_meta_serve_removexattr(struct cfs_meta *m, struct cfs_shard_r
 	if (rc == 0 && is_acl(msg->name))
 		return acl_set(m, rq, (struct cfs_bytes){ 0 });
 	if (rc == 0)
-		rc = cfs_meta_begin(m, msg->ino, 0, 512, true);
+		rc = cfs_meta_begin(m, msg->sess, msg->ino, 0, 512, true);
 	if (rc < 0)
 		return rc;
 	i = cfs_meta_inode(m, msg->ino, &rc);

@@ -124,6 +124,23 @@ int64_t cfs_entry_decode(const uint8_t *buf, uint32_t len_bytes, struct cfs_entr
 	return used_bytes;
 }
 
+void cfs_recall_encode(const struct cfs_recall *r, uint8_t out[CFS_RECALL_BYTES])
+{
+	cfs_le64 v[3] = { cfs_to_le64(r->ino), cfs_to_le64(r->stamp), cfs_to_le64(r->shard) };
+
+	memcpy(out, v, sizeof(v));
+}
+
+void cfs_recall_decode(const uint8_t buf[CFS_RECALL_BYTES], struct cfs_recall *out)
+{
+	cfs_le64 v[3];
+
+	memcpy(v, buf, sizeof(v));
+	*out = (struct cfs_recall){ .ino = cfs_from_le64(v[0]),
+				    .stamp = cfs_from_le64(v[1]),
+				    .shard = (uint32_t)cfs_from_le64(v[2]) };
+}
+
 void cfs_statfs_encode(const struct cfs_statfs *s, uint8_t out[CFS_STATFS_BYTES])
 {
 	struct cfs_statfs_bytes b = {

@@ -74,7 +74,11 @@
 	F(owner, 45, u64)   /* of a lock: a number that the session chose */ \
 	F(lock, 46, u32)    /* CFS_LOCK_ type */ \
 	F(pid, 47, u32)     /* of who locks, on the client's machine */ \
-	F(iflags, 50, u32)  /* CFS_IFLAG_ bits */
+	F(iflags, 50, u32)  /* CFS_IFLAG_ bits */ \
+	F(lease, 51, u64)   /* a stamp: what the reply says may be kept under a lease */ \
+	F(life, 52, u64)    /* of a session, ns */ \
+	F(ack, 53, u64)     /* recalls up to here */ \
+	F(lost, 54, u64)    /* the last epoch that began without the newest records; 0: none */
 
 enum cfs_field {
 #define F(name, number, type) CFS_FIELD_##name = number,
@@ -96,39 +100,41 @@ enum cfs_field {
 #define CFS_OP_TABLE(O) \
 	/* node */ \
 	O(HELLO, 1, CFS_H(session), CFS_H(addr) | CFS_H(flags), \
-	  CFS_H(data) | CFS_H(addr) | CFS_H(count) | CFS_H(session), 0) \
+	  CFS_H(data) | CFS_H(addr) | CFS_H(count) | CFS_H(session) | CFS_H(life) | CFS_H(lost), \
+	  0) \
 	O(PING, 2, 0, CFS_H(session), 0, 0) \
 	O(MAP, 3, 0, 0, CFS_H(data), 0) \
 	O(STATFS, 4, 0, 0, CFS_H(data), 0) \
 	O(STATUS, 5, 0, CFS_H(flags), CFS_H(data), 0) \
 	O(BYE, 6, CFS_H(session), 0, 0, 0) \
+	O(WATCH, 7, CFS_H(session), CFS_H(ack), CFS_H(data) | CFS_H(ack), 0) \
 	/* namespace: by the shard of the directory or inode in `ino` */ \
-	O(LOOKUP, 16, CFS_H(ino) | CFS_H(name), 0, \
-	  CFS_H(ino) | CFS_H(attr) | CFS_H(mode) | CFS_H(place), 0) \
-	O(GETATTR, 17, CFS_H(ino), CFS_H(flags), CFS_H(attr), 0) \
+	O(LOOKUP, 16, CFS_H(ino) | CFS_H(name), CFS_H(flags), \
+	  CFS_H(ino) | CFS_H(attr) | CFS_H(mode) | CFS_H(place) | CFS_H(lease), 0) \
+	O(GETATTR, 17, CFS_H(ino), CFS_H(flags), CFS_H(attr) | CFS_H(lease), 0) \
 	O(SETATTR, 18, CFS_H(ino) | CFS_H(valid), \
 	  CFS_H_NEW | CFS_H(size) | CFS_H(atime) | CFS_H(mtime) | CFS_H(ctime) | CFS_H(flags) | \
 		  CFS_H(iflags), \
 	  CFS_H(attr), 1) \
 	O(CREATE, 19, CFS_H(ino) | CFS_H(name) | CFS_H_NEW, \
 	  CFS_H(flags) | CFS_H(rdev) | CFS_H(data) | CFS_H(umask), \
-	  CFS_H(ino) | CFS_H(attr) | CFS_H(mode), 1) \
+	  CFS_H(ino) | CFS_H(attr) | CFS_H(mode) | CFS_H(lease), 1) \
 	O(MKDIR, 20, CFS_H(ino) | CFS_H(name) | CFS_H_NEW, CFS_H(umask) | CFS_H(flags), \
-	  CFS_H(ino) | CFS_H(attr), 1) \
+	  CFS_H(ino) | CFS_H(attr) | CFS_H(lease), 1) \
 	O(UNLINK, 21, CFS_H(ino) | CFS_H(name), CFS_H(flags), CFS_H(ino), 1) \
 	O(RMDIR, 22, CFS_H(ino) | CFS_H(name), CFS_H(flags), CFS_H(ino), 1) \
-	O(LINK, 23, CFS_H(ino) | CFS_H(name) | CFS_H(ino2), CFS_H(flags), CFS_H(attr), \
-	  1) /* ino: directory, ino2: the inode */ \
+	O(LINK, 23, CFS_H(ino) | CFS_H(name) | CFS_H(ino2), CFS_H(flags), \
+	  CFS_H(attr) | CFS_H(lease), 1) /* ino: directory, ino2: the inode */ \
 	O(RENAME, 24, CFS_H(ino) | CFS_H(name) | CFS_H(ino2) | CFS_H(name2), \
 	  CFS_H(flags) | CFS_H(parent), CFS_H(ino), 1) \
 	O(READLINK, 25, CFS_H(ino), CFS_H(flags), CFS_H(data), 0) \
 	O(READDIR, 26, CFS_H(ino) | CFS_H(cookie) | CFS_H(len), CFS_H(flags), \
-	  CFS_H(data) | CFS_H(cookie) | CFS_H(flags) | CFS_H(parent), 0) \
+	  CFS_H(data) | CFS_H(cookie) | CFS_H(flags) | CFS_H(parent) | CFS_H(lease), 0) \
 	O(GETXATTR, 27, CFS_H(ino) | CFS_H(name) | CFS_H(len), 0, CFS_H(data) | CFS_H(len), 0) \
 	O(SETXATTR, 28, CFS_H(ino) | CFS_H(name) | CFS_H(data), CFS_H(flags), 0, 1) \
 	O(LISTXATTR, 29, CFS_H(ino) | CFS_H(len), CFS_H(flags), CFS_H(data) | CFS_H(len), 0) \
 	O(REMOVEXATTR, 30, CFS_H(ino) | CFS_H(name), 0, 0, 1) \
-	O(OPEN, 31, CFS_H(ino), CFS_H(flags), CFS_H(attr), 1) \
+	O(OPEN, 31, CFS_H(ino), CFS_H(flags), CFS_H(attr) | CFS_H(lease), 1) \
 	O(RELEASE, 32, CFS_H(ino), CFS_H(flags), 0, 1) \
 	O(WRITE, 33, CFS_H(ino) | CFS_H(off) | CFS_H(len), \
 	  CFS_H(flags) | CFS_H(data) | CFS_H(crcs) | CFS_H_BULK, \
@@ -172,7 +178,8 @@ enum cfs_field {
 	O(TX_END, 65, CFS_H_TX | CFS_H(flags), CFS_H(deps) | CFS_H(items), 0, 0) \
 	O(TX_ASK, 66, CFS_H_TX, 0, CFS_H(flags) | CFS_H(deps), 0) \
 	O(SERIALS, 67, CFS_H(count), 0, CFS_H(ino), 1) \
-	O(PARENT, 68, CFS_H(ino), 0, CFS_H(parent) | CFS_H(name), 0)
+	O(PARENT, 68, CFS_H(ino), 0, CFS_H(parent) | CFS_H(name), 0) \
+	O(TX_RECALL, 69, CFS_H(items), CFS_H(session), 0, 0)
 
 #define CFS_DEP_BYTES 24u     /* one of `deps` */
 #define CFS_OP_COUNT_MAX 128u /* every number is below */
@@ -237,6 +244,8 @@ enum cfs_op {
 #define CFS_LOCK_READ 0u
 #define CFS_LOCK_WRITE 1u
 #define CFS_LOCK_NONE 2u
+#define CFS_F_NEW 0x400000u   /* HELLO: the session begins; else it is known or has ended */
+#define CFS_F_LEASE 0x800000u /* what the reply says is to be kept, under a lease */
 
 /* Attributes of an inode. */
 struct cfs_attr {
@@ -356,6 +365,15 @@ int64_t cfs_map_encode(const struct cfs_map *m, uint8_t *buf, uint32_t cap_bytes
 /* 0; -CFS_EBAD_FORMAT; -ENOMEM. @out is to be given to cfs_map_fini(). */
 int cfs_map_decode(const uint8_t *buf, uint32_t len_bytes, struct cfs_map *out);
 void cfs_map_fini(struct cfs_map *m);
+
+/* One of WATCH's data. */
+struct cfs_recall {
+	uint64_t ino, stamp;
+	uint32_t shard;
+};
+#define CFS_RECALL_BYTES 24u
+void cfs_recall_encode(const struct cfs_recall *r, uint8_t out[CFS_RECALL_BYTES]);
+void cfs_recall_decode(const uint8_t buf[CFS_RECALL_BYTES], struct cfs_recall *out);
 
 /* STATFS's data. */
 struct cfs_statfs {

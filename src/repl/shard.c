@@ -95,6 +95,13 @@ static const struct cfs_shard_part_ops *ops_of_kind(
 	return NULL;
 }
 
+static void session_gone(struct cfs_shard *sh, uint64_t session)
+{
+	for (uint32_t i = 0; i < CFS_SHARD_PARTS; i++)
+		if (sh->ops[i] && sh->ops[i]->session_gone)
+			sh->ops[i]->session_gone(sh->part[i], session);
+}
+
 static int apply_session_end(struct cfs_shard *sh, const struct cfs_item *item)
 {
 	struct cfs_item_session_end h;
@@ -103,6 +110,7 @@ static int apply_session_end(struct cfs_shard *sh, const struct cfs_item *item)
 		return -CFS_EBAD_FORMAT;
 	memcpy(&h, item->data, sizeof(h));
 	cfs_answers_drop_session(sh->answers, cfs_from_le64(h.session));
+	session_gone(sh, cfs_from_le64(h.session));
 	return 0;
 }
 
@@ -509,6 +517,15 @@ CFS_AWAITS void cfs_shard_serve(struct cfs_shard *sh, struct cfs_net_call *call)
 
 /* --- sessions, checks --- */
 
+static bool has_session(const struct cfs_shard *sh, uint64_t session)
+{
+	for (uint32_t i = 0; i < CFS_SHARD_PARTS; i++)
+		if (sh->ops[i] && sh->ops[i]->has_session &&
+		    sh->ops[i]->has_session(sh->part[i], session))
+			return true;
+	return cfs_answers_has_session(sh->answers, session);
+}
+
 CFS_AWAITS void cfs_shard_session_end(struct cfs_shard *sh, uint64_t session)
 {
 	struct cfs_item_session_end h = { cfs_to_le64(session) };
@@ -518,17 +535,26 @@ CFS_AWAITS void cfs_shard_session_end(struct cfs_shard *sh, uint64_t session)
 	for (uint32_t i = 0; i < CFS_SHARD_PARTS; i++)
 		if (sh->ops[i] && sh->ops[i]->session_end)
 			sh->ops[i]->session_end(sh->part[i], session);
-	if (!cfs_answers_has_session(sh->answers, session))
+	if (!has_session(sh, session))
 		return;
 	/* Without room its answers stay until the next time that it is told: they are only memory.
 	 */
-	if (cfs_shard_reserve(sh, sizeof(h) + sizeof(struct cfs_item_header), true) < 0)
+	if (cfs_shard_reserve(sh, sizeof(h) + sizeof(struct cfs_item_header), true) < 0) {
+		session_gone(sh, session);
 		return;
+	}
 	cfs_shard_items(sh, &it);
 	to = cfs_items_add(&it, CFS_ITEM_SESSION_END, sizeof(h));
 	memcpy(to, &h, sizeof(h));
 	cfs_shard_commit(sh, &it, NULL, 0, NULL);
 	cfs_shard_unreserve(sh, sizeof(h) + sizeof(struct cfs_item_header), true);
+}
+
+void cfs_shard_recalled(struct cfs_shard *sh, uint64_t session, uint64_t ino, uint64_t stamp)
+{
+	for (uint32_t i = 0; i < CFS_SHARD_PARTS; i++)
+		if (sh->ops[i] && sh->ops[i]->recalled)
+			sh->ops[i]->recalled(sh->part[i], session, ino, stamp);
 }
 
 void cfs_shard_sessions(const struct cfs_shard *sh, void (*fn)(void *ctx, uint64_t session),

@@ -50,6 +50,15 @@ struct cfs_shard_env {
 	CFS_AWAITS int (*sync_all)(void *ctx);
 	/* What the node's stores could still take; NULL: nobody knows. */
 	CFS_AWAITS uint64_t (*free_bytes)(void *ctx);
+	/*
+	 * Asks a client to let go of @ino; it answers by the part's recalled() with @stamp, or its
+	 * session ends. -ENOENT: nobody knows the session. NULL: there are no leases.
+	 */
+	int (*recall)(void *ctx, uint64_t session, uint32_t shard, uint64_t ino, uint64_t stamp);
+	/* Whether a session lives. NULL: all do. */
+	bool (*knows)(void *ctx, uint64_t session);
+	uint64_t quiet_until_ns; /* until then nothing changes: clients may have leases that a power
+				    cut took from us; 0: they have none */
 	/* Hybrid time: later than every time seen, at most 1 s ahead of the wall clock. */
 	uint64_t (*hlc_now)(void *ctx);
 	/* The stable tick, as in store.h. */
@@ -155,10 +164,16 @@ struct cfs_shard_part_ops {
 	void (*check)(void *part, void (*report)(void *ctx, const char *what), void *ctx);
 	/* A session has ended: drop what it held open. May place records. */
 	CFS_AWAITS void (*session_end)(void *part, uint64_t session);
+	/* What a session has here that ends with the record of its end, beside its answers: whether
+	 * there is any, and that record applied, at a load too. NULL: nothing. */
+	bool (*has_session)(const void *part, uint64_t session);
+	void (*session_gone)(void *part, uint64_t session);
+	/* A client has let go of @ino: env's recall() with @stamp and all before. */
+	void (*recalled)(void *part, uint64_t session, uint64_t ino, uint64_t stamp);
 	const struct cfs_chunk_ops *chunks; /* of the part that holds them; else NULL */
 	/* A file was read, of which the chunk was in this shard: sees to its access time, if the
 	 * inode is here too. Of the part that holds inodes; else NULL. */
-	CFS_AWAITS void (*accessed)(void *part, uint64_t ino);
+	CFS_AWAITS void (*accessed)(void *part, uint64_t ino, uint64_t session);
 };
 
 #define CFS_SHARD_PARTS 2 /* 0: meta, 1: data */
@@ -227,6 +242,8 @@ CFS_AWAITS void cfs_shard_serve(struct cfs_shard *sh, struct cfs_net_call *call)
 CFS_AWAITS void cfs_shard_serve_local(struct cfs_shard *sh, struct cfs_shard_request *rq);
 /* A session has ended: the parts drop what it held, its answers go. */
 CFS_AWAITS void cfs_shard_session_end(struct cfs_shard *sh, uint64_t session);
+/* A client has answered a recall. */
+void cfs_shard_recalled(struct cfs_shard *sh, uint64_t session, uint64_t ino, uint64_t stamp);
 /* Every session that an answer is kept for, once: after a load nobody else knows them. */
 void cfs_shard_sessions(const struct cfs_shard *sh, void (*fn)(void *ctx, uint64_t session),
 			void *ctx);
@@ -253,6 +270,13 @@ int cfs_shard_deps(const struct cfs_shard *sh, const struct cfs_msg *m, struct c
 struct cfs_shard_pos cfs_shard_commit(struct cfs_shard *sh, struct cfs_items *it,
 				      const struct cfs_record_dep *deps, uint32_t dep_count,
 				      struct cfs_shard_request *rq);
+/* Whether @session (0: nobody's, UINT64_MAX: all) has ended, so that nothing of it may be placed
+ * any more. To be asked where nothing suspends before the record. */
+static inline bool cfs_shard_has_ended(const struct cfs_shard *sh, uint64_t session)
+{
+	return session != 0 && session != UINT64_MAX && sh->env->knows &&
+	       !sh->env->knows(sh->env->ctx, session);
+}
 /*
  * Room for one record of up to @bytes of items (and an answer); may wait. @is_freeing as in
  * store.h. Each successful reserve is followed by one unreserve with the same arguments, whether a

@@ -171,7 +171,7 @@ static CFS_AWAITS int core_start_stores(void *arg)
 		if (rc < 0)
 			return rc;
 	}
-	return cfs_group_start(&c->fibers, cfs_node_sessions_run, c);
+	return 0;
 }
 
 /* What recovery found is durable before anybody builds on it. */
@@ -183,6 +183,20 @@ static CFS_AWAITS int core_sync(void *arg)
 	for (uint32_t t = 0; t < c->store_count && rc == 0; t++)
 		rc = cfs_store_sync(c->stores[t]);
 	return rc;
+}
+
+/* Those that do not come back end like those that fell silent. */
+static int core_find_sessions(void *arg)
+{
+	struct node_core *c = arg;
+
+	for (uint32_t i = 0; i < c->node->shards; i++) {
+		if (!c->shards[i])
+			continue;
+		cfs_meta_sessions(cfs_meta_of(c->shards[i]), cfs_node_session_found, c);
+		cfs_shard_sessions(c->shards[i], cfs_node_session_found, c);
+	}
+	return 0;
 }
 
 static CFS_AWAITS int core_resume(void *arg)
@@ -200,12 +214,9 @@ static CFS_AWAITS int core_resume(void *arg)
 		}
 		if (!sh)
 			continue;
-		/* Those that do not come back end like those that fell silent. */
-		cfs_meta_sessions(cfs_meta_of(sh), cfs_node_session_heard, c);
-		cfs_shard_sessions(sh, cfs_node_session_heard, c);
 		sh->is_serving = true;
 	}
-	return 0;
+	return cfs_group_start(&c->fibers, cfs_node_sessions_run, c);
 }
 
 static CFS_AWAITS int core_close_net(void *arg)
@@ -290,6 +301,47 @@ static CFS_AWAITS int open_control(struct cfs_node *n, char *err_out, uint32_t e
 		return -ENOMEM;
 	n->is_ctl_ours = true;
 	return cfs_ctl_open_local(path, &n->ctl, err_out, err_bytes);
+}
+
+/* --- a stop in order --- */
+
+/* The epoch that ended with everything flushed, so that no tail is missed. */
+static void stopped_key(const struct cfs_node *n, char key[CFS_CTL_KEY_BYTES_MAX + 1])
+{
+	uint32_t at = (uint32_t)snprintf(key, CFS_CTL_KEY_BYTES_MAX + 1, "stopped/");
+
+	for (uint32_t i = 0; i < sizeof(n->info.uuid); i++)
+		at += (uint32_t)snprintf(key + at, 3, "%02x", n->info.uuid[i]);
+}
+
+/* Without it the next start takes it for a power cut, and waits. */
+static CFS_AWAITS void note_stop(struct cfs_node *n)
+{
+	char key[CFS_CTL_KEY_BYTES_MAX + 1];
+	cfs_le64 epoch = cfs_to_le64(n->epoch);
+	struct cfs_ctl_put put = { .key = key, .value = &epoch, .len_bytes = sizeof(epoch) };
+	struct cfs_ctl_txn txn = { .puts = &put, .puts_count = 1 };
+	int rc;
+
+	stopped_key(n, key);
+	rc = cfs_ctl_txn(n->ctl, &txn, NULL);
+	if (rc < 0)
+		cfs_warn("control plane: the stop is not noted", "rc=%s", cfs_err_name(rc));
+}
+
+static CFS_AWAITS bool was_stopped(struct cfs_node *n)
+{
+	char key[CFS_CTL_KEY_BYTES_MAX + 1];
+	struct cfs_ctl_list list = { 0 };
+	cfs_le64 epoch = cfs_to_le64(0);
+
+	stopped_key(n, key);
+	if (cfs_ctl_get(n->ctl, key, &list) < 0)
+		return false;
+	if (list.count == 1 && list.kvs[0].len_bytes == sizeof(epoch))
+		memcpy(&epoch, list.kvs[0].value, sizeof(epoch));
+	cfs_ctl_list_fini(&list);
+	return cfs_from_le64(epoch) + 1 == n->epoch;
 }
 
 /* Raises the epoch: from here on an older start of this node has no shard. */
@@ -388,11 +440,23 @@ static CFS_AWAITS int open_device(struct cfs_node *n, char *err_out, uint32_t er
 	return node_alloc(n);
 }
 
+/* Clients may have leases whose records went with the tail: nothing changes until they know, which
+ * is so once none has been renewed for as long as it counts. Who is in our own process began after
+ * us. */
+static void leases_doubt(struct cfs_node *n)
+{
+	n->lost_epoch = n->epoch;
+	for (uint32_t k = 0; k < n->cores; k++)
+		if (n->core[k].listener.net || n->opts.sim)
+			n->core[k].env.quiet_until_ns = cfs_now_ns() + n->session_life_ns * 2 / 3;
+}
+
 static CFS_AWAITS int start_steps(struct cfs_node *n, char *err_out, uint32_t err_bytes)
 {
 	static int (*const until_epoch[])(void *) = { core_scan, core_listen };
 	static int (*const until_serving[])(void *) = { core_connect, core_load, core_start_stores,
-							core_sync };
+							core_sync, core_find_sessions };
+	bool is_new;
 	uint32_t lost = 0;
 	int rc = open_device(n, err_out, err_bytes);
 
@@ -417,7 +481,8 @@ static CFS_AWAITS int start_steps(struct cfs_node *n, char *err_out, uint32_t er
 		if (rc < 0)
 			return rc;
 	}
-	if (n->core[0].shards[0]->index == 0) {
+	is_new = n->core[0].shards[0]->index == 0;
+	if (is_new) {
 		rc = cfs_meta_make_root(n->core[0].shards[0], 0755, 0, 0);
 		if (rc < 0)
 			return rc;
@@ -425,9 +490,17 @@ static CFS_AWAITS int start_steps(struct cfs_node *n, char *err_out, uint32_t er
 		cfs_info("started from what was flushed; the tail in memory is gone", "epoch=%llu",
 			 (unsigned long long)n->epoch);
 	}
+	rc = cfs_node_sessions_share(n);
+	if (rc < 0)
+		return rc;
+	if (lost && !is_new && !was_stopped(n))
+		leases_doubt(n);
 	n->started_ns = cfs_now_ns();
 	n->is_serving = true;
 	rc = each_core(n, core_resume);
+	/* Who was served before was in the process that has ended. */
+	if (rc == 0 && !n->opts.listen && !n->opts.sim)
+		cfs_node_sessions_end_all(n);
 	if (rc == 0)
 		rc = cfs_group_start(&n->ticker, cfs_node_ticker_run, n);
 	return rc;
@@ -449,7 +522,9 @@ CFS_AWAITS int cfs_node_stop(struct cfs_node *n)
 
 	if (!n)
 		return 0;
+	n->is_ending = true;
 	if (n->core) {
+		each_core(n, cfs_node_sessions_wake);
 		each_core(n, core_close_net);
 		cfs_group_cancel(&n->ticker);
 		cfs_group_join(&n->ticker);
@@ -460,6 +535,8 @@ CFS_AWAITS int cfs_node_stop(struct cfs_node *n)
 		each_core(n, core_stop_shards);
 		rc = each_core(n, core_stop) < 0 ? -EIO : rc;
 	}
+	if (rc == 0 && n->is_serving && n->ctl)
+		note_stop(n);
 	if (n->is_ctl_ours)
 		cfs_ctl_close(n->ctl);
 	cfs_device_close(n->device);
@@ -478,6 +555,8 @@ CFS_AWAITS int cfs_node_start(const struct cfs_node_opts *opts, struct cfs_node 
 		return -ENOMEM;
 	}
 	n->opts = *opts;
+	n->session_life_ns = opts->session_life_ns ? opts->session_life_ns
+						   : CFS_NODE_SESSION_LIFE_NS;
 	snprintf(n->name, sizeof(n->name), "%s", opts->name ? opts->name : "node");
 	cfs_group_init(&n->ticker);
 	if (err_bytes)

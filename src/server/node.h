@@ -31,7 +31,8 @@ struct cfs_node_opts {
 	const char *state_dir; /* control.sqlite; NULL: beside the first store */
 	const char *tail_dir;  /* NULL: the store's own rule */
 	uint64_t tail_bytes, cache_bytes, flush_interval_ns, patch_bytes_max; /* 0: defaults */
-	struct cfs_ctl *ctl; /* borrowed; NULL: opens `local` in state_dir */
+	uint64_t session_life_ns; /* a client that is silent for so long has ended; 0: 30 s */
+	struct cfs_ctl *ctl;      /* borrowed; NULL: opens `local` in state_dir */
 	/* simulation */
 	struct cfs_sim_disk *const *disks; /* instead of paths */
 	struct cfs_net_sim *sim;           /* endpoint "sim:NAME/0" instead of inproc and listen */

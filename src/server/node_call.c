@@ -112,6 +112,8 @@ void cfs_node_env_init(struct node_core *c)
 					 .call = env_call,
 					 .sync_all = env_sync_all,
 					 .free_bytes = env_free_bytes,
+					 .recall = cfs_node_recall,
+					 .knows = cfs_node_knows,
 					 .hlc_now = env_hlc_now,
 					 .tick_now = env_tick_now,
 					 .tick_stable = env_tick_stable };

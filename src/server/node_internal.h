@@ -11,7 +11,8 @@
 
 #define CFS_NODE_STORES_MAX 256
 #define CFS_NODE_SESSION_BUCKETS 256
-#define CFS_NODE_SESSION_SILENT_NS (60ull * 1000 * 1000 * 1000)
+#define CFS_NODE_SESSION_LIFE_NS (30ull * 1000 * 1000 * 1000)
+#define CFS_NODE_ENDED_MAX 4096u
 
 struct node_core;
 
@@ -22,11 +23,26 @@ struct node_endpoint {
 	bool is_listener;
 };
 
-/* A client's session as one core knows it. */
+/* A recall on its way to a client. */
+struct node_recall {
+	struct cfs_list link;
+	uint64_t seq;
+	struct cfs_recall what;
+};
+
+/* A client's session as one core knows it. Core 0 keeps it: what it heard counts. */
 struct node_session {
 	struct cfs_list link;
 	uint64_t id;
 	uint64_t heard_ns;
+	bool is_ours;    /* a core's own: it lives as long as the node */
+	bool is_refused; /* renewed no more */
+	bool is_gone;    /* somebody holds it still */
+	uint32_t users;
+	struct cfs_list recalls; /* node_recall that it has not answered, oldest first */
+	uint64_t next_seq;       /* of the next recall */
+	uint64_t recall_ns;      /* since when it owes an answer, or gave the last one */
+	struct cfs_waitq watchers;
 };
 
 /* An internal change on its way: its sequence bounds the floor of our session. */
@@ -55,6 +71,8 @@ struct node_core {
 	struct cfs_list pending; /* node_pending, in order of seq */
 	uint64_t hlc, tick_now, tick_stable;
 	struct cfs_list sessions[CFS_NODE_SESSION_BUCKETS];
+	uint64_t ended[CFS_NODE_ENDED_MAX]; /* the last ones that ended */
+	uint32_t ended_at;
 	struct cfs_group fibers;
 	/* recovery */
 	struct node_dep *deps;
@@ -74,11 +92,13 @@ struct cfs_node {
 	uint32_t shards, stores, cores;
 	uint64_t epoch;
 	struct cfs_ctl *ctl;
-	bool is_ctl_ours, is_serving, is_stopping;
+	bool is_ctl_ours, is_serving, is_ending, is_stopping;
 	bool is_busy;           /* something was written in the last tick */
 	struct node_core *core; /* [cores] */
 	struct cfs_group ticker;
 	uint64_t tick, started_ns, syncs;
+	uint64_t session_life_ns;
+	uint64_t lost_epoch; /* the last one that began without a tail; 0: none */
 };
 
 static inline uint32_t node_store_of(const struct cfs_node *n, uint32_t shard)
@@ -93,8 +113,26 @@ static inline uint32_t node_core_of(const struct cfs_node *n, uint32_t shard)
 
 /* node_serve.c: calls that come in. */
 CFS_AWAITS void cfs_node_handle(void *endpoint, struct cfs_net_call *call);
-void cfs_node_session_heard(void *core, uint64_t id);
+
+/* node_session.c */
+/* Recovery found it: it is known from now on, until it falls silent. Out of memory: it is not. */
+void cfs_node_session_found(void *core, uint64_t id);
+/* On all cores: what one of them found, and the cores' own. 0; -ENOMEM. */
+CFS_AWAITS int cfs_node_sessions_share(struct cfs_node *n);
+/* All but the cores' own: of a process that is no more, as were its clients. */
+CFS_AWAITS void cfs_node_sessions_end_all(struct cfs_node *n);
+bool cfs_node_session_is_known(const struct node_core *c, uint64_t id);
+/* 0; -CFS_ENO_SESSION: it has ended, or is not new and not known; -ENOMEM. */
+CFS_AWAITS int cfs_node_hello(struct node_core *c, uint64_t id, bool is_new);
+/* Takes what the client has answered, and waits for what to ask of it. 0; -CFS_ENO_SESSION. */
+CFS_AWAITS int cfs_node_watch(struct node_core *c, const struct cfs_msg *req, struct cfs_msg *reply,
+			      struct cfs_buf **buf);
+/* On every core: what the session held is dropped, nothing of it is carried out any more. */
+CFS_AWAITS void cfs_node_session_end(struct cfs_node *n, uint64_t id);
+int cfs_node_recall(void *core, uint64_t session, uint32_t shard, uint64_t ino, uint64_t stamp);
 CFS_AWAITS void cfs_node_sessions_run(void *core); /* fiber: ends sessions that fell silent */
+int cfs_node_sessions_wake(void *core);            /* whoever watches is told that we end */
+bool cfs_node_knows(void *core, uint64_t id);
 void cfs_node_sessions_fini(struct node_core *c);
 
 /* What all stores together could still take. */

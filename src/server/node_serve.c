@@ -8,123 +8,13 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/breaks.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "server/node_internal.h"
 
 #define HLC_AHEAD_MAX_NS (1000ull * 1000 * 1000)
-
-static struct cfs_list *session_bucket(struct node_core *c, uint64_t id)
-{
-	return &c->sessions[cfs_hash_u64(id) % CFS_NODE_SESSION_BUCKETS];
-}
-
-static struct node_session *session_find(struct node_core *c, uint64_t id)
-{
-	struct cfs_list *bucket = session_bucket(c, id);
-
-	cfs_list_for_each(l, bucket) {
-		struct node_session *s = cfs_list_entry(l, struct node_session, link);
-
-		if (s->id == id)
-			return s;
-	}
-	return NULL;
-}
-
-/* Notes that @id was heard; an unknown one is known from now on. Out of memory: it is noted next
- * time. */
-void cfs_node_session_heard(void *core, uint64_t id)
-{
-	struct node_core *c = core;
-	struct node_session *s;
-
-	if (id == 0)
-		return;
-	s = session_find(c, id);
-	if (!s) {
-		s = calloc(1, sizeof(*s));
-		if (!s)
-			return;
-		s->id = id;
-		cfs_list_append(session_bucket(c, id), &s->link);
-	}
-	s->heard_ns = cfs_now_ns();
-}
-
-struct end_job {
-	struct node_core *core;
-	uint64_t id;
-};
-
-static CFS_AWAITS int session_end_here(void *arg)
-{
-	struct end_job *j = arg;
-	struct node_core *c = j->core;
-	struct node_session *s = session_find(c, j->id);
-
-	if (s) {
-		cfs_list_remove(&s->link);
-		free(s);
-	}
-	for (uint32_t i = 0; i < c->node->shards; i++) {
-		if (c->shards[i])
-			cfs_shard_session_end(c->shards[i], j->id);
-	}
-	return 0;
-}
-
-/* On every core: what the session held open anywhere is dropped. */
-static CFS_AWAITS void session_end(struct cfs_node *n, uint64_t id)
-{
-	for (uint32_t k = 0; k < n->cores; k++) {
-		struct end_job j = { .core = &n->core[k], .id = id };
-
-		cfs_core_call(k, session_end_here, &j);
-	}
-}
-
-/* Ends sessions that said nothing for longer than a client's life; a client that lives pings every
- * few seconds. */
-CFS_AWAITS void cfs_node_sessions_run(void *arg)
-{
-	struct node_core *c = arg;
-
-	while (cfs_sleep_ns(CFS_NODE_SESSION_SILENT_NS / 6) == 0) {
-		uint64_t now = cfs_now_ns();
-
-		for (uint32_t b = 0; b < CFS_NODE_SESSION_BUCKETS; b++) {
-			bool again = true;
-
-			while (again) {
-				again = false;
-				cfs_list_for_each(l, &c->sessions[b]) {
-					struct node_session *s =
-						cfs_list_entry(l, struct node_session, link);
-
-					if (now - s->heard_ns < CFS_NODE_SESSION_SILENT_NS)
-						continue;
-					cfs_info("session ended: silent", "session=%016llx",
-						 (unsigned long long)s->id);
-					session_end(c->node, s->id); /* suspends: start over */
-					again = true;
-					break;
-				}
-			}
-		}
-	}
-}
-
-void cfs_node_sessions_fini(struct node_core *c)
-{
-	for (uint32_t b = 0; b < CFS_NODE_SESSION_BUCKETS; b++) {
-		struct cfs_list *l;
-
-		while ((l = cfs_list_pop(&c->sessions[b])))
-			free(cfs_list_entry(l, struct node_session, link));
-	}
-}
 
 /* --- HELLO, MAP --- */
 
@@ -396,19 +286,24 @@ static CFS_AWAITS void node_op(struct node_endpoint *ep, struct cfs_net_call *ca
 
 	switch (req->op) {
 	case CFS_OP_HELLO:
-		cfs_node_session_heard(c, req->session);
+		rc = cfs_node_hello(c, req->session, req->flags & CFS_F_NEW);
+		if (rc < 0)
+			break;
 		cfs_msg_set(&reply, session, req->session);
+		cfs_msg_set(&reply, life, c->node->session_life_ns);
+		cfs_msg_set(&reply, lost, c->node->lost_epoch);
 		rc = reply_map(ep, &reply, &buf);
 		break;
 	case CFS_OP_MAP:
 		rc = reply_map(ep, &reply, &buf);
 		break;
 	case CFS_OP_PING:
-		if (cfs_msg_is_set(req, session))
-			cfs_node_session_heard(c, req->session);
+		break;
+	case CFS_OP_WATCH:
+		rc = cfs_node_watch(c, req, &reply, &buf);
 		break;
 	case CFS_OP_BYE:
-		session_end(c->node, req->session);
+		cfs_node_session_end(c->node, req->session);
 		break;
 	case CFS_OP_STATFS:
 		statfs_sum(c->node, &sf);
@@ -431,6 +326,15 @@ static CFS_AWAITS void node_op(struct node_endpoint *ep, struct cfs_net_call *ca
 	cfs_buf_put(buf);
 }
 
+static CFS_AWAITS void refuse(struct node_core *c, struct cfs_net_call *call, int rc)
+{
+	struct cfs_msg reply = { .kind = CFS_MSG_REPLY, .op = cfs_net_call_request(call)->op };
+
+	cfs_msg_set(&reply, rc, rc);
+	cfs_msg_set(&reply, map_epoch, c->node->epoch);
+	cfs_net_reply(call, &reply);
+}
+
 CFS_AWAITS void cfs_node_handle(void *endpoint, struct cfs_net_call *call)
 {
 	struct node_endpoint *ep = endpoint;
@@ -443,13 +347,15 @@ CFS_AWAITS void cfs_node_handle(void *endpoint, struct cfs_net_call *call)
 		node_op(ep, call);
 		return;
 	}
+	/* Nothing of an ended session is carried out, however late it comes. */
+	if (c->node->is_serving && req->op >= 16 && req->sess != 0 &&
+	    !cfs_node_session_is_known(c, req->sess) && !CFS_BREAK(NO_REFUSE)) {
+		refuse(c, call, -CFS_ENO_SESSION);
+		return;
+	}
 	/* Also while we start: who asks comes again. */
 	if (req->shard >= c->node->shards || !c->shards[req->shard] || req->op < 16) {
-		struct cfs_msg reply = { .kind = CFS_MSG_REPLY, .op = req->op };
-
-		cfs_msg_set(&reply, rc, -CFS_ENOT_HERE);
-		cfs_msg_set(&reply, map_epoch, c->node->epoch);
-		cfs_net_reply(call, &reply);
+		refuse(c, call, -CFS_ENOT_HERE);
 		return;
 	}
 	cfs_shard_serve(c->shards[req->shard], call);

@@ -337,7 +337,7 @@ void do_release_at(struct sim_worker *w, uint32_t index)
 	op_begin(w);
 	w->client = h.client;
 	w->op.client = sim_client(w->sim, h.client);
-	rc = cfs_client_release(&w->op, h.inode->ino);
+	rc = cfs_client_release(&w->op, h.inode->ino, 0);
 	op_judge(w, "release", rc, &wants, "%llx", (unsigned long long)h.inode->ino);
 	h.inode->opens--;
 	w->handles[index] = w->handles[--w->handle_count];

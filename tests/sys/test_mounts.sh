@@ -221,7 +221,7 @@ server_power_cut() {
 }
 
 case_power_cut() {
-	fs_options="--flush-interval 60s"
+	fs_options="--flush-interval 60s --session-life 1s"
 	fs_make "$1" 1G
 	uuid=$(sed -n 's/^uuid: *//p' "$CFS_SCRATCH/must.out" | tr -d -)
 	[ -n "$uuid" ] || fail "mkfs says no uuid"

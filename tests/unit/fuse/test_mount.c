@@ -216,8 +216,9 @@ static int mem_open(struct cfs_client_op *op, uint64_t ino, uint32_t flags, stru
 	return 0;
 }
 
-static int mem_release(struct cfs_client_op *op, uint64_t ino)
+static int mem_release(struct cfs_client_op *op, uint64_t ino, uint32_t flags)
 {
+	(void)flags;
 	(void)op;
 	if (node_of(ino))
 		node_of(ino)->opens--;

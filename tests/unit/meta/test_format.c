@@ -117,7 +117,7 @@ static void the_others_come_back(void **state)
 	struct cfs_items it;
 	struct cfs_item item;
 	uint64_t a, b;
-	uint32_t count;
+	struct cfs_opens opens;
 	bool is_pending;
 
 	(void)state;
@@ -141,12 +141,13 @@ static void the_others_come_back(void **state)
 	assert_int_equal(cfs_meta_get_dir_parent(&item, &a, &b, &name), -CFS_EBAD_FORMAT);
 
 	cfs_items_init(&it, buf, sizeof(buf));
-	cfs_meta_add_open(&it, 5, 6, 7);
+	cfs_meta_add_open(&it, 5, 6, &(struct cfs_opens){ 7, 3 });
 	item = one(&it, CFS_META_OPEN);
-	assert_int_equal(cfs_meta_get_open(&item, &a, &b, &count), 0);
-	assert_int_equal(count, 7);
+	assert_int_equal(cfs_meta_get_open(&item, &a, &b, &opens), 0);
+	assert_int_equal(opens.count, 7);
+	assert_int_equal(opens.writes, 3);
 	item.len_bytes++;
-	assert_int_equal(cfs_meta_get_open(&item, &a, &b, &count), -CFS_EBAD_FORMAT);
+	assert_int_equal(cfs_meta_get_open(&item, &a, &b, &opens), -CFS_EBAD_FORMAT);
 
 	cfs_items_init(&it, buf, sizeof(buf));
 	cfs_meta_add_forwarded(&it, 5, 6, true);
@@ -214,7 +215,7 @@ static void overflow_is_remembered(void **state)
 
 	(void)state;
 	cfs_items_init(&it, buf, 20);
-	cfs_meta_add_open(&it, 5, 6, 7);
+	cfs_meta_add_open(&it, 5, 6, &(struct cfs_opens){ 7, 0 });
 	assert_int_equal(cfs_items_rc(&it), -EMSGSIZE);
 	assert_int_equal(it.len_bytes, 0);
 }

@@ -170,8 +170,8 @@ CFS_TEST_SIM(pins_keep_memory)
 
 	assert_int_equal(cfs_tables_init(&t), 0);
 	i = put(&t, 5, S_IFREG | 0600);
-	assert_int_equal(cfs_inode_set_open(i, 77, 2), 0);
-	assert_int_equal(cfs_inode_open_count(i, 77), 2);
+	assert_int_equal(cfs_inode_set_open(i, 77, (struct cfs_opens){ 2, 1 }), 0);
+	assert_int_equal(cfs_inode_opens(i, 77).count, 2);
 	assert_int_equal(cfs_xattr_put(i, "user.a", 6, "v", 1), 0);
 	assert_int_equal(cfs_xattr_put(i, "user.a", 6, "longer", 6), 0);
 	assert_int_equal(i->xattr_bytes, 12);
