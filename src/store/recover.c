@@ -240,12 +240,20 @@ static CFS_AWAITS int journal_find(struct cfs_store *s, struct cfs_recovery *r)
 
 /* ---- the stream, first time ---- */
 
+static bool is_before_base(const struct cfs_found_shard *fs, uint64_t pos)
+{
+	return fs->has_base && pos < fs->base.replay_pos;
+}
+
 bool cfs_recover_is_void(const struct cfs_recovery *r, uint32_t shard, uint64_t pos, uint64_t index)
 {
 	const struct cfs_found_shard *fs = &r->shards[shard];
 	const struct cfs_found_cut *cuts = r->cuts;
 
-	if (index > fs->last_index || (fs->has_ended && pos >= fs->gap_pos))
+	/* What is before the base is in it, or was cut off before it: those cuts are not looked at
+	 * any more, and their indices have been used again. */
+	if (index > fs->last_index || (fs->has_ended && pos >= fs->gap_pos) ||
+	    is_before_base(fs, pos))
 		return true;
 	for (uint32_t c = cuts ? fs->cuts : UINT32_MAX; c != UINT32_MAX && cuts[c].pos > pos;
 	     c = cuts[c].next) {
@@ -307,11 +315,6 @@ static void candidate_add(struct cfs_recovery *r, struct cfs_store *s,
  * was opened, and be overwritten in part while their headers still are the old ones: what is found
  * in them may have gaps, and says nothing.
  */
-static bool is_before_base(const struct cfs_found_shard *fs, uint64_t pos)
-{
-	return fs->has_base && pos < fs->base.replay_pos;
-}
-
 static int cut_add(struct cfs_recovery *r, struct cfs_store *s, const struct cfs_stream_record *rec)
 {
 	const struct cfs_cut_format *f = (const void *)rec->payload;

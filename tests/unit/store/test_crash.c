@@ -193,6 +193,21 @@ static int run_seed(void *arg)
 	return 0;
 }
 
+/* Seeds that have found something. */
+static void survives_found_seeds(void **state)
+{
+	/* A record that was cut off before the checkpoint was replayed after it. */
+	static const uint64_t found[] = { 1533580370 };
+
+	(void)state;
+	for (size_t i = 0; i < CFS_ARRAY_COUNT(found); i++) {
+		struct cfs_runtime_opts o = { .is_sim = true, .sim_seed = found[i] };
+		uint64_t seed = found[i];
+
+		assert_int_equal(cfs_test_run(&o, run_seed, &seed), 0);
+	}
+}
+
 static void survives_seeds(void **state)
 {
 	const char *one = getenv("CFS_SEED");
@@ -212,6 +227,7 @@ static void survives_seeds(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(survives_found_seeds),
 		cmocka_unit_test(survives_seeds),
 	};
 
