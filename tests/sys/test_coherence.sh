@@ -205,7 +205,7 @@ twice() {
 
 held_reads() {
 	local k
-	for k in $(seq 10 40); do
+	for k in $handles; do
 		dd bs=64k status=none of=/dev/null <&"$k" || return
 		# From the start again: by the descriptor that is kept.
 		"$CFS_BUILD/tests/sys/tool" rewind "$k" || return
@@ -213,20 +213,21 @@ held_reads() {
 }
 
 counted() {
-	local k
-	must cp -a /usr/include/linux "$mnt/tree"
+	local k handles
+	handles=$(seq 10 "$(count 14 40)")
+	must cp -a "/usr/include/linux$(count /netfilter "")" "$mnt/tree"
 	twice "find | xargs stat" sh -c "find '$mnt/tree' -print0 | xargs -0 stat"
 	# Not ls -l: it asks for attributes that no kernel keeps.
 	twice "find -ls" find "$mnt/tree" -ls
 	# After a READ the kernel asks for the access time once more.
 	cat "$mnt"/tree/*.h >"$CFS_SCRATCH/must.out"
 	twice cat sh -c "cat '$mnt'/tree/*.h"
-	for k in $(seq 10 40); do
+	for k in $handles; do
 		head -c $((k * 10000)) /dev/urandom >"$mnt/r$k"
 		eval "exec $k<'$mnt/r$k'"
 	done
 	twice "reads of kept descriptors" held_reads
-	for k in $(seq 10 40); do eval "exec $k<&-"; done
+	for k in $handles; do eval "exec $k<&-"; done
 }
 
 case_run self-test must "$coherence" self-test
@@ -252,13 +253,10 @@ while read -r name mode; do
 	case_run "breaks/$name-$mode" notices "$name" "$mode"
 done <"$sys/coherence/breaks"
 if [ "$CFS_COUNTS" = full ] || [ "$CFS_CASE" = stale-list ]; then case_run stale-list stale_list; fi
-# By name only, until there are leases.
-for c in stop lazy counted; do
-	case $CFS_CASE in "$c") ;; *) continue ;; esac
-	case $c in
-	stop) case_run stop stop_case ;;
-	lazy) case_run lazy lazy_case ;;
-	counted) case_run counted fs_with tcp-1 2G counted ;;
-	esac
+case_run counted fs_with tcp-1 2G counted
+# With small counts by their names only.
+for c in stop lazy; do
+	[ "$CFS_COUNTS" = full ] || [ "$CFS_CASE" = "$c" ] || continue
+	case_run "$c" "${c}_case"
 done
 finish
