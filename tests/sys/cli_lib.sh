@@ -44,7 +44,8 @@ refuses() {
 # start_server STORE [ARG...]: in the background, on a free port; sets $addr and $server.
 start_server() {
 	: >"$CFS_SCRATCH/server.out"
-	"$CFS_BIN" serve --listen 127.0.0.1:0 "$@" >"$CFS_SCRATCH/server.out" 2>"$CFS_SCRATCH/server.err" </dev/null &
+	# Mounts that were killed, or unmounted without a server, hold others up no longer than that.
+	"$CFS_BIN" serve --listen 127.0.0.1:0 --session-life 5s "$@" >"$CFS_SCRATCH/server.out" 2>"$CFS_SCRATCH/server.err" </dev/null &
 	server=$!
 	servers="$servers $server"
 	for _ in $(seq 100); do
