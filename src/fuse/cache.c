@@ -48,6 +48,7 @@ struct cfs_fuse_cache {
 	struct kept **buckets;
 	uint32_t bucket_count, count; /* buckets: a power of two */
 	struct cfs_list drops;
+	uint64_t recalled_ns; /* when something was recalled last */
 };
 
 int cfs_fuse_cache_create(struct cfs_fuse_cache **out)
@@ -277,6 +278,7 @@ CFS_AWAITS void cfs_fuse_cache_recall(void *ctx, uint64_t ino)
 	struct cfs_fuse_cache *c = ctx;
 	struct kept was;
 
+	c->recalled_ns = cfs_now_ns();
 	if (!kept_take(c, ino, &was) || !c->fuse)
 		return;
 	inval_attr(c->fuse->fd, ino);
@@ -515,6 +517,20 @@ uint32_t cfs_fuse_keep_pages(struct cfs_fuse_req *req, uint32_t flags, const str
 		open_flags |= FOPEN_KEEP_CACHE;
 	k->has_pages = true;
 	return open_flags;
+}
+
+/* The kernel keeps an ACL until it hears of the inode's attributes. So without a lease a name that
+ * is kept must not spare it that. */
+void cfs_fuse_cache_acl_given(struct cfs_fuse_req *req)
+{
+	struct cfs_fuse *f = req->fuse;
+
+	if (!f->cache || !f->has_epochs || relaxed_ns(f))
+		return;
+	if (kept_find(f->cache, req->in.nodeid) && f->cache->recalled_ns < req->begin_ns)
+		return;
+	if (!has_mounts_below(f))
+		(void)inval_names(f->fd);
 }
 
 /* CFS_FIBER_ENTRY */
