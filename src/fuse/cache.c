@@ -48,7 +48,6 @@ struct cfs_fuse_cache {
 	struct kept **buckets;
 	uint32_t bucket_count, count; /* buckets: a power of two */
 	struct cfs_list drops;
-	uint64_t recalled_ns; /* when something was recalled last */
 };
 
 int cfs_fuse_cache_create(struct cfs_fuse_cache **out)
@@ -278,7 +277,6 @@ CFS_AWAITS void cfs_fuse_cache_recall(void *ctx, uint64_t ino)
 	struct cfs_fuse_cache *c = ctx;
 	struct kept was;
 
-	c->recalled_ns = cfs_now_ns();
 	if (!kept_take(c, ino, &was) || !c->fuse)
 		return;
 	inval_attr(c->fuse->fd, ino);
@@ -519,18 +517,14 @@ uint32_t cfs_fuse_keep_pages(struct cfs_fuse_req *req, uint32_t flags, const str
 	return open_flags;
 }
 
-/* The kernel keeps an ACL until it hears of the inode's attributes. So without a lease a name that
- * is kept must not spare it that. */
-void cfs_fuse_cache_acl_given(struct cfs_fuse_req *req)
+/* The kernel keeps an ACL until it hears of the inode's attributes, which a walk of names that are
+ * kept does not bring. An invalidation while it waits for the answer makes it keep none. */
+void cfs_fuse_cache_acl(struct cfs_fuse_req *req)
 {
 	struct cfs_fuse *f = req->fuse;
 
-	if (!f->cache || !f->has_epochs || relaxed_ns(f))
-		return;
-	if (kept_find(f->cache, req->in.nodeid) && f->cache->recalled_ns < req->begin_ns)
-		return;
-	if (!has_mounts_below(f))
-		(void)inval_names(f->fd);
+	if (f->cache && f->has_epochs && !relaxed_ns(f) && !kept_find(f->cache, req->in.nodeid))
+		inval_attr(f->fd, req->in.nodeid);
 }
 
 /* CFS_FIBER_ENTRY */

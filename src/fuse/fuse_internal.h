@@ -231,8 +231,8 @@ uint64_t cfs_fuse_keep_attr(struct cfs_fuse_req *req, const struct cfs_attr *att
 uint32_t cfs_fuse_keep_pages(struct cfs_fuse_req *req, uint32_t flags, const struct cfs_attr *attr);
 /* The answer to a READDIR may be kept or not: sees to it that the kernel does not longer. */
 void cfs_fuse_keep_listing(struct cfs_fuse_req *req);
-/* An ACL, or that there is none, was answered. */
-void cfs_fuse_cache_acl_given(struct cfs_fuse_req *req);
+/* An ACL, or that there is none, is about to be answered. */
+void cfs_fuse_cache_acl(struct cfs_fuse_req *req);
 /* A change that the kernel does not know to be one. */
 void cfs_fuse_cache_attr_changed(struct cfs_fuse *f, uint64_t ino);
 /* A READ of @ino was answered. */

@@ -105,9 +105,9 @@ CFS_AWAITS void cfs_fuse_serve_getxattr(struct cfs_fuse_req *req)
 		rc = -ENODATA;
 	else
 		rc = HANDLE(req, getxattr, req->in.nodeid, name, in->size, &bytes, &size);
-	reply_xattr(req, rc, in->size, bytes.p, bytes.len_bytes, size);
 	if (cfs_fuse_is_acl(name))
-		cfs_fuse_cache_acl_given(req);
+		cfs_fuse_cache_acl(req);
+	reply_xattr(req, rc, in->size, bytes.p, bytes.len_bytes, size);
 	cfs_client_bytes_fini(&bytes);
 }
 
