@@ -133,7 +133,7 @@
 	X(STALE_ALL, "a mount keeps names, that there are none, and attributes for 10 s") \
 	X(STALE_GONE, "a mount keeps for 10 s that there is no such name") \
 	X(STALE_PAGES, "a mount keeps pages")
-/* Of leases: the simulator's (doc/design/leases.md). */
+/* Of leases (doc/design/leases.md): the coherence suite notices the first. */
 #define CFS_BREAK_LEASE_TABLE(X) \
 	X(NO_RECALL, "a change recalls no lease") \
 	X(GRANT_DURING_RECALL, "a lease is given while it is recalled") \

@@ -131,34 +131,15 @@ int cfs_client_open(const struct cfs_client_opts *opts, struct cfs_client **out,
 	return 0;
 }
 
-static CFS_AWAITS void say_bye(struct cfs_client *c)
-{
-	struct cfs_net_reply reply = { 0 };
-	uint64_t deadline = cfs_deadline_narrow(cfs_now_ns() + CFS_CLIENT_HELLO_NS / 2);
-
-	for (uint32_t i = 0; c->has_map && i < c->map.cores; i++) {
-		struct cfs_msg req;
-
-		cfs_client_request(&req, CFS_OP_BYE, 0);
-		req.has = 0;
-		cfs_msg_set(&req, session, c->session);
-		req.sess = c->session;
-		/* Best effort: a server ends sessions that went silent by itself. */
-		if (cfs_net_call(c->core_peer[i]->net, &req, &reply) == 0)
-			cfs_net_reply_fini(&reply);
-		memset(&reply, 0, sizeof(reply));
-	}
-	cfs_deadline_restore(deadline);
-}
-
 void cfs_client_close(struct cfs_client *c)
 {
 	if (!c)
 		return;
 	cfs_group_cancel(&c->fibers);
 	cfs_group_join(&c->fibers);
+	/* Best effort: a server ends sessions that went silent by itself. */
 	if (!c->is_lost)
-		say_bye(c);
+		cfs_client_bye(c, c->session);
 	c->is_closing = true;
 	client_destroy(c);
 }

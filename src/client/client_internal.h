@@ -136,6 +136,8 @@ CFS_AWAITS int cfs_client_wait_floor(struct cfs_client_op *op);
 void cfs_client_wake_floor(struct cfs_client *c);
 /* Waits until @until_ns. 0; -EINTR; -ETIMEDOUT: the fiber's own deadline passed; -ECANCELED. */
 CFS_AWAITS int cfs_client_op_sleep(struct cfs_client_op *op, uint64_t until_ns);
+/* Ends @session, by whichever core hears of it first. */
+CFS_AWAITS void cfs_client_bye(struct cfs_client *c, uint64_t session);
 void cfs_client_peer_put(struct cfs_client_peer *p);
 CFS_AWAITS void cfs_client_peers_close(struct cfs_client *c, bool is_all);
 void cfs_client_map_fini(struct cfs_client *c);
@@ -144,12 +146,13 @@ void cfs_client_map_fini(struct cfs_client *c);
 
 /* Each core of the map is watched. 0; -ENOMEM. */
 int cfs_client_watch_cores(struct cfs_client *c);
-/* A server does not know the session: another one begins, nothing is kept. */
-CFS_AWAITS void cfs_client_evicted(struct cfs_client *c);
+/* A server does not know the session: another one begins, nothing is kept. Like the next one it
+ * does not wait: what is being dropped may be read just now, by who waits for the new map. */
+void cfs_client_evicted(struct cfs_client *c);
 /* The new session is known: files are opened in it. */
 int cfs_client_reopen_start(struct cfs_client *c);
 /* Servers have lost what they knew of leases: nothing is kept. */
-CFS_AWAITS void cfs_client_leases_doubt(struct cfs_client *c);
+void cfs_client_leases_doubt(struct cfs_client *c);
 /* Before a request, and after its answer. */
 void cfs_client_lease_ask(const struct cfs_client_op *op, struct cfs_msg *req);
 void cfs_client_lease_take(struct cfs_client_op *op, uint32_t shard, const struct cfs_msg *req,

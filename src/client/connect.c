@@ -150,7 +150,7 @@ static int map_take(struct cfs_client *c, struct cfs_map *m)
 
 /* A call of the node itself that says whose session it is; it waits no longer than one try. */
 static CFS_AWAITS int say(struct cfs_client *c, struct cfs_client_peer *peer, uint16_t op,
-			  struct cfs_net_reply *out)
+			  uint64_t session, struct cfs_net_reply *out)
 {
 	struct cfs_msg req;
 	uint64_t deadline;
@@ -158,10 +158,10 @@ static CFS_AWAITS int say(struct cfs_client *c, struct cfs_client_peer *peer, ui
 
 	cfs_client_request(&req, op, 0);
 	req.has = 0;
-	cfs_msg_set(&req, session, c->session);
+	cfs_msg_set(&req, session, session);
 	if (op == CFS_OP_HELLO && c->is_new)
 		cfs_msg_set(&req, flags, CFS_F_NEW);
-	req.sess = c->session;
+	req.sess = session;
 	req.hlc = c->hlc;
 	deadline = cfs_deadline_narrow(cfs_now_ns() + CFS_CLIENT_HELLO_NS);
 	rc = cfs_net_call(peer->net, &req, out);
@@ -176,7 +176,7 @@ static CFS_AWAITS int hello(struct cfs_client *c, struct cfs_client_peer *peer)
 	struct cfs_map map = { 0 };
 	uint64_t sent_ns = cfs_now_ns();
 	bool was_new = c->is_new;
-	int rc = say(c, peer, CFS_OP_HELLO, &reply);
+	int rc = say(c, peer, CFS_OP_HELLO, c->session, &reply);
 
 	if (rc < 0)
 		return rc;
@@ -199,16 +199,21 @@ static CFS_AWAITS int hello(struct cfs_client *c, struct cfs_client_peer *peer)
 	return was_new ? cfs_client_reopen_start(c) : 0;
 }
 
-/* The old session may be gone, or is as good as gone: whoever waits for it need not wait longer. */
-static CFS_AWAITS void bye(struct cfs_client *c, struct cfs_client_peer *peer, uint64_t session)
+void cfs_client_bye(struct cfs_client *c, uint64_t session)
 {
-	struct cfs_net_reply reply = { 0 };
-	uint64_t now = c->session;
+	for (uint32_t i = 0; c->has_map && i < c->map.cores; i++) {
+		struct cfs_client_peer *peer = c->core_peer[i];
+		struct cfs_net_reply reply = { 0 };
+		int rc;
 
-	c->session = session;
-	if (say(c, peer, CFS_OP_BYE, &reply) == 0)
+		peer->refs++;
+		rc = say(c, peer, CFS_OP_BYE, session, &reply);
+		cfs_client_peer_put(peer);
+		if (rc < 0)
+			continue;
 		cfs_net_reply_fini(&reply);
-	c->session = now;
+		return;
+	}
 }
 
 static CFS_AWAITS int hello_at(struct cfs_client *c, const char *addr)
@@ -220,10 +225,7 @@ static CFS_AWAITS int hello_at(struct cfs_client *c, const char *addr)
 		return rc;
 	rc = hello(c, peer);
 	if (rc == -CFS_ENO_SESSION && !c->is_new) {
-		uint64_t session = c->session;
-
 		cfs_client_evicted(c);
-		bye(c, peer, session);
 		rc = hello(c, peer);
 	}
 	cfs_client_peer_put(peer);

@@ -71,7 +71,7 @@ static void floor_raise(struct cfs_client *c, uint32_t shard, uint64_t stamp)
 struct watch {
 	struct cfs_client *client;
 	uint32_t core;
-	uint64_t ack;
+	uint64_t session, ack; /* recalls of that session up to here are carried out */
 };
 
 /* One round. The code of the call or of the answer. */
@@ -83,6 +83,10 @@ static CFS_AWAITS int watch_once(struct watch *w, struct cfs_net_reply *reply)
 	struct cfs_msg req;
 	int rc;
 
+	if (w->session != session) {
+		w->session = session;
+		w->ack = 0;
+	}
 	cfs_client_request(&req, CFS_OP_WATCH, 0);
 	req.has = 0;
 	req.sess = session;
@@ -179,16 +183,48 @@ int cfs_client_watch_cores(struct cfs_client *c)
 
 /* --- starting over --- */
 
-CFS_AWAITS void cfs_client_leases_doubt(struct cfs_client *c)
+struct dropping {
+	struct cfs_client *client;
+	uint64_t session; /* that holds it; 0: ours */
+};
+
+/* CFS_FIBER_ENTRY */
+static CFS_AWAITS void drop_run(void *arg)
+{
+	struct dropping *d = arg;
+	struct cfs_client *c = d->client;
+
+	if (c->recall_all)
+		c->recall_all(c->recall_ctx);
+	/* If it has not ended yet, whoever waits for it need not wait longer. */
+	if (d->session)
+		cfs_client_bye(c, d->session);
+	free(d);
+}
+
+/* Without memory what is kept ends with its time, and the session by itself. */
+static void drop_all(struct cfs_client *c, uint64_t session)
+{
+	struct dropping *d = malloc(sizeof(*d));
+
+	if (!d)
+		return;
+	*d = (struct dropping){ c, session };
+	if (cfs_group_start(&c->fibers, drop_run, d) < 0)
+		free(d);
+}
+
+void cfs_client_leases_doubt(struct cfs_client *c)
 {
 	for (uint32_t i = 0; i < c->floor_count; i++)
 		c->floors[i] = CFS_MAX(c->floors[i], c->map.epoch << 40);
-	if (c->recall_all)
-		c->recall_all(c->recall_ctx);
+	drop_all(c, 0);
 }
 
-CFS_AWAITS void cfs_client_evicted(struct cfs_client *c)
+void cfs_client_evicted(struct cfs_client *c)
 {
+	uint64_t old = c->session;
+
 	cfs_warn("the session has ended, another one begins", "session=%016llx",
 		 (unsigned long long)c->session);
 	c->stats.evictions++;
@@ -200,8 +236,7 @@ CFS_AWAITS void cfs_client_evicted(struct cfs_client *c)
 	cfs_client_files_doubt(c);
 	if (c->evicted)
 		c->evicted(c->recall_ctx);
-	if (c->recall_all)
-		c->recall_all(c->recall_ctx);
+	drop_all(c, old);
 }
 
 struct reopen {
@@ -226,9 +261,12 @@ static CFS_AWAITS void reopen_run(void *arg)
 	for (uint32_t i = 0; i < count && session == c->session; i++) {
 		for (uint32_t k = 0; k < all[i].opens; k++) {
 			CFS_CLEANUP(cfs_net_reply_fini) struct cfs_net_reply reply = { 0 };
+			const struct cfs_client_file *f = cfs_client_file_find(c, all[i].ino);
 			struct cfs_msg req;
 			int rc;
 
+			if (!f || f->opens <= k)
+				break; /* closed meanwhile */
 			cfs_client_request(&req, CFS_OP_OPEN, all[i].ino);
 			if (k < all[i].writes)
 				cfs_msg_set(&req, flags, CFS_F_WRITE | CFS_F_APPEND);

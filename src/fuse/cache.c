@@ -24,6 +24,7 @@
 #include "fuse/fuse_internal.h"
 
 #define BUCKETS_MIN 256u
+#define SWEEP_MIN 16384u
 #define OWN_MOUNTS_MAX 64u
 #define DROP_ROUNDS_MAX 1000u
 #define CLOSE_TO_OPEN_NS (1000ull * 1000 * 1000)
@@ -31,8 +32,8 @@
 /* An inode that the kernel keeps something of. */
 struct kept {
 	struct kept *next;
-	uint64_t ino;
-	bool has_pages, is_dir;
+	uint64_t ino, until_ns; /* names and attributes are not kept longer */
+	bool has_pages;
 };
 
 /* Pages that are being dropped. */
@@ -47,6 +48,8 @@ struct cfs_fuse_cache {
 	struct cfs_fuse *fuse; /* NULL: nothing is mounted */
 	struct kept **buckets;
 	uint32_t bucket_count, count; /* buckets: a power of two */
+	uint32_t sweep_at;            /* with so many, those that are over go */
+	bool is_sweeping;
 	struct cfs_list drops;
 };
 
@@ -61,6 +64,7 @@ int cfs_fuse_cache_create(struct cfs_fuse_cache **out)
 		return -ENOMEM;
 	}
 	c->bucket_count = BUCKETS_MIN;
+	c->sweep_at = SWEEP_MIN;
 	cfs_list_init(&c->drops);
 	*out = c;
 	return 0;
@@ -101,7 +105,7 @@ static void grow(struct cfs_fuse_cache *c)
 	c->bucket_count = wide.bucket_count;
 }
 
-static struct kept *kept_get(struct cfs_fuse_cache *c, uint64_t ino, bool is_dir)
+static struct kept *kept_get(struct cfs_fuse_cache *c, uint64_t ino)
 {
 	struct kept *k = kept_find(c, ino), **to;
 
@@ -113,7 +117,6 @@ static struct kept *kept_get(struct cfs_fuse_cache *c, uint64_t ino, bool is_dir
 	if (c->count >= c->bucket_count)
 		grow(c);
 	k->ino = ino;
-	k->is_dir = is_dir;
 	to = bucket_of(c, ino);
 	k->next = *to;
 	*to = k;
@@ -310,6 +313,11 @@ void cfs_fuse_cache_evicted(void *ctx)
 		cfs_fuse_locks_lost(c->fuse);
 }
 
+uint32_t cfs_fuse_cache_count(const struct cfs_fuse *f)
+{
+	return f->cache ? f->cache->count : 0;
+}
+
 void cfs_fuse_cache_attr_changed(struct cfs_fuse *f, uint64_t ino)
 {
 	if (f->cache)
@@ -346,6 +354,8 @@ void cfs_fuse_cache_stop(struct cfs_fuse *f)
 /* The inodes that a request changes, but for what its names stand for. */
 static bool change_of(const struct cfs_fuse_req *req, struct cfs_fuse_change *out)
 {
+	uint32_t flags;
+
 	*out = (struct cfs_fuse_change){ .ino = { req->in.nodeid } };
 	switch (req->in.opcode) {
 	case FUSE_RENAME:
@@ -358,18 +368,18 @@ static bool change_of(const struct cfs_fuse_req *req, struct cfs_fuse_change *ou
 		if (req->args_bytes >= sizeof(uint64_t))
 			memcpy(&out->ino[1], req->args, sizeof(uint64_t));
 		return true;
+	case FUSE_OPEN: /* one that writes ends the lease, and may cut the file */
+		memcpy(&flags, req->args, sizeof(flags));
+		return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
 	case FUSE_SETATTR:
 	case FUSE_SYMLINK:
 	case FUSE_MKNOD:
 	case FUSE_MKDIR:
-	case FUSE_OPEN:
 	case FUSE_CREATE:
 	case FUSE_TMPFILE:
 	case FUSE_SETXATTR:
 	case FUSE_REMOVEXATTR:
 	case FUSE_IOCTL:
-	case FUSE_FALLOCATE:
-	case FUSE_WRITE:
 		return true;
 	default:
 		return false;
@@ -379,10 +389,8 @@ static bool change_of(const struct cfs_fuse_req *req, struct cfs_fuse_change *ou
 void cfs_fuse_change_begin(struct cfs_fuse_req *req)
 {
 	req->is_change = req->fuse->cache && change_of(req, &req->change);
-	if (req->is_change) {
+	if (req->is_change)
 		cfs_list_append(&req->fuse->changing, &req->change.link);
-		req->fuse->changing_count++;
-	}
 }
 
 void cfs_fuse_change_end(struct cfs_fuse_req *req)
@@ -393,7 +401,6 @@ void cfs_fuse_change_end(struct cfs_fuse_req *req)
 	if (!req->is_change)
 		return;
 	cfs_list_remove(&req->change.link);
-	f->changing_count--;
 	to = &f->changed[f->changed_at++ % CFS_FUSE_CHANGES];
 	*to = req->change;
 	to->end_ns = cfs_now_ns();
@@ -442,7 +449,34 @@ static uint64_t relaxed_ns(const struct cfs_fuse *f)
 	return f->opts->consistency == CFS_FUSE_LAZY ? f->opts->lazy_ns : 0;
 }
 
-static struct kept *keep(struct cfs_fuse_req *req, uint64_t ino, bool is_dir, uint64_t *ns_out)
+/*
+ * Of what was removed nobody is told, and of what is not looked at any more neither. Names and
+ * attributes of those end by themselves; pages have to be dropped.
+ */
+/* CFS_FIBER_ENTRY */
+static CFS_AWAITS void sweep(void *arg)
+{
+	struct cfs_fuse_cache *c = arg;
+	uint64_t *inos = malloc((c->count + 1ul) * sizeof(*inos)), now = cfs_now_ns();
+	uint32_t count = 0;
+	struct kept was;
+
+	for (uint32_t b = 0; inos && b < c->bucket_count; b++)
+		for (const struct kept *k = c->buckets[b]; k; k = k->next)
+			if (k->until_ns < now)
+				inos[count++] = k->ino;
+	for (uint32_t i = 0; i < count && c->fuse; i++) {
+		const struct kept *k = kept_find(c, inos[i]);
+
+		if (k && k->until_ns < now && kept_take(c, inos[i], &was) && was.has_pages)
+			drop_pages(c, inos[i]);
+	}
+	free(inos);
+	c->sweep_at = CFS_MAX(SWEEP_MIN, 2 * c->count);
+	c->is_sweeping = false;
+}
+
+static struct kept *keep(struct cfs_fuse_req *req, uint64_t ino, uint64_t *ns_out)
 {
 	struct cfs_fuse *f = req->fuse;
 	struct kept *k;
@@ -451,9 +485,14 @@ static struct kept *keep(struct cfs_fuse_req *req, uint64_t ino, bool is_dir, ui
 	if (!req->op.wants_lease || req->op.lease_ino != ino || is_changed(req, ino))
 		return NULL;
 	*ns_out = cfs_client_lease_ns(&req->op);
-	k = *ns_out ? kept_get(f->cache, ino, is_dir) : NULL;
-	if (!k)
+	k = *ns_out ? kept_get(f->cache, ino) : NULL;
+	if (!k) {
 		*ns_out = 0;
+		return NULL;
+	}
+	k->until_ns = CFS_MAX(k->until_ns, cfs_now_ns() + *ns_out);
+	if (f->cache->count >= f->cache->sweep_at && !f->cache->is_sweeping)
+		f->cache->is_sweeping = cfs_group_start(&f->fibers, sweep, f->cache) == 0;
 	return k;
 }
 
@@ -462,8 +501,9 @@ uint64_t cfs_fuse_keep_name(struct cfs_fuse_req *req, uint64_t dir)
 	struct cfs_fuse *f = req->fuse;
 	uint64_t ns = relaxed_ns(f);
 
-	if (ns == 0 && f->cache && !has_mounts_below(f)) {
-		keep(req, dir, true, &ns);
+	/* A mount that has come since is seen with the next recall. */
+	if (ns == 0 && f->cache && !(f->is_mounted_on && has_mounts_below(f))) {
+		keep(req, dir, &ns);
 		f->names_until_ns = CFS_MAX(f->names_until_ns, ns ? cfs_now_ns() + ns : 0);
 	}
 	return ns;
@@ -474,7 +514,7 @@ uint64_t cfs_fuse_keep_attr(struct cfs_fuse_req *req, const struct cfs_attr *att
 	uint64_t ns = relaxed_ns(req->fuse);
 
 	if (ns == 0)
-		keep(req, attr->ino, S_ISDIR(attr->mode), &ns);
+		keep(req, attr->ino, &ns);
 	return ns;
 }
 
@@ -503,7 +543,7 @@ uint32_t cfs_fuse_keep_pages(struct cfs_fuse_req *req, uint32_t flags, const str
 		inval_attr(req->fuse->fd, attr->ino);
 		return open_flags;
 	}
-	k = keep(req, attr->ino, false, &ns);
+	k = keep(req, attr->ino, &ns);
 	is_due = !req->fuse->keeps_atime && !(attr->iflags & CFS_IFLAG_NOATIME) &&
 		 !(flags & O_NOATIME) && cfs_attr_atime_is_due(attr, (int64_t)cfs_wall_ns());
 	/* A read of nothing that is kept does not reach us, and this one has to. */
@@ -545,7 +585,7 @@ void cfs_fuse_keep_listing(struct cfs_fuse_req *req)
 
 	if (!f->cache || !f->has_epochs || relaxed_ns(f))
 		return;
-	k = keep(req, req->in.nodeid, true, &ns);
+	k = keep(req, req->in.nodeid, &ns);
 	if (k) {
 		k->has_pages = true;
 		return;

@@ -68,7 +68,7 @@ struct cfs_fuse {
 	int mounts_fd;           /* tells when mounts change */
 	uint64_t names_until_ns; /* the kernel keeps names no longer than that */
 	struct cfs_list changing;
-	uint32_t changing_count, changed_at;
+	uint32_t changed_at;
 	struct cfs_fuse_change changed[CFS_FUSE_CHANGES]; /* the last ones that are done */
 	const struct cfs_fuse_handlers *handlers;
 	int fd;
@@ -219,6 +219,7 @@ uint32_t cfs_fuse_open_flags(uint64_t features, uint32_t flags, uint64_t size_by
 void cfs_fuse_cache_start(struct cfs_fuse *f); /* after INIT */
 void cfs_fuse_cache_ready(struct cfs_fuse *f); /* when it is mounted */
 void cfs_fuse_cache_stop(struct cfs_fuse *f);
+uint32_t cfs_fuse_cache_count(const struct cfs_fuse *f); /* inodes that something is kept of */
 void cfs_fuse_change_begin(struct cfs_fuse_req *req);
 void cfs_fuse_change_end(struct cfs_fuse_req *req); /* after the reply */
 /* Before a request whose answer may be kept. */

@@ -404,8 +404,11 @@ void cfs_fuse_locks_lost(struct cfs_fuse *f)
 	for (uint32_t b = 0; b < CFS_FUSE_LOCK_BUCKETS; b++) {
 		cfs_list_for_each(l, &f->lock_owners[b]) {
 			const struct lock_owner *o = cfs_list_entry(l, struct lock_owner, link);
-			struct lost_handle *h = o->may_hold ? calloc(1, sizeof(*h)) : NULL;
+			struct lost_handle *h;
 
+			if (!o->may_hold || lost_find(f, o->fh))
+				continue;
+			h = calloc(1, sizeof(*h));
 			if (!h)
 				continue;
 			h->fh = o->fh;

@@ -46,9 +46,10 @@ static void write_client(const struct cfs_client *c, FILE *to)
 	fprintf(to,
 		"},\"client\":{\"session\":\"%016" PRIx64 "\",\"is_lost\":%s,\"files_open\":%u"
 		",\"retries\":%" PRIu64 ",\"disconnects\":%" PRIu64 ",\"refreshes\":%" PRIu64
-		",\"old_cuts\":%" PRIu64 ",\"bad_checksums\":%" PRIu64 "}",
+		",\"old_cuts\":%" PRIu64 ",\"bad_checksums\":%" PRIu64 ",\"recalls\":%" PRIu64
+		",\"evictions\":%" PRIu64 "}",
 		cfs_client_session(c), s.is_lost ? "true" : "false", s.files_open, s.retries,
-		s.disconnects, s.refreshes, s.old_cuts, s.bad_checksums);
+		s.disconnects, s.refreshes, s.old_cuts, s.bad_checksums, s.recalls, s.evictions);
 	fprintf(to,
 		",\"net\":{\"requests_sent\":%" PRIu64 ",\"bytes_sent\":%" PRIu64
 		",\"bytes_received\":%" PRIu64 ",\"credit_waits\":%" PRIu64
@@ -73,11 +74,11 @@ char *cfs_fuse_stats_json(const struct cfs_fuse *f)
 		",\"mount\":{\"abi\":\"7.%u\",\"features\":\"%" PRIx64
 		"\",\"under_way\":%u,\"bytes_read\":%" PRIu64 ",\"bytes_written\":%" PRIu64
 		",\"interrupts\":%" PRIu64 ",\"malformed\":%" PRIu64 ",\"unknown\":%" PRIu64
-		",\"reply_errors\":%" PRIu64 "}",
+		",\"reply_errors\":%" PRIu64 ",\"kept\":%u}",
 		f->minor, f->features, f->request_count, cfs_counter_get(&f->bytes_read),
 		cfs_counter_get(&f->bytes_written), cfs_counter_get(&f->interrupts),
 		cfs_counter_get(&f->malformed), cfs_counter_get(&f->unknown),
-		cfs_counter_get(&f->reply_errors));
+		cfs_counter_get(&f->reply_errors), cfs_fuse_cache_count(f));
 	fprintf(to,
 		",\"reactor\":{\"switches\":%" PRIu64 ",\"sleeps\":%" PRIu64 ",\"spins\":%" PRIu64
 		",\"spins_lost\":%" PRIu64 ",\"submits\":%" PRIu64 ",\"timers\":%" PRIu64

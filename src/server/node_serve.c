@@ -303,7 +303,8 @@ static CFS_AWAITS void node_op(struct node_endpoint *ep, struct cfs_net_call *ca
 		rc = cfs_node_watch(c, req, &reply, &buf);
 		break;
 	case CFS_OP_BYE:
-		cfs_node_session_end(c->node, req->session);
+		if (cfs_node_session_is_known(c, req->session))
+			cfs_node_session_end(c->node, req->session);
 		break;
 	case CFS_OP_STATFS:
 		statfs_sum(c->node, &sf);

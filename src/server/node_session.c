@@ -312,7 +312,7 @@ static void answered(struct node_core *c, struct node_session *s, uint64_t ack)
 	}
 }
 
-static CFS_AWAITS int reply_recalls(struct node_session *s, uint64_t after, struct cfs_msg *reply,
+static CFS_AWAITS int reply_recalls(struct node_session *s, struct cfs_msg *reply,
 				    struct cfs_buf **buf)
 {
 	uint32_t count = 0;
@@ -323,8 +323,6 @@ static CFS_AWAITS int reply_recalls(struct node_session *s, uint64_t after, stru
 	cfs_list_for_each(l, &s->recalls) {
 		const struct node_recall *r = cfs_list_entry(l, struct node_recall, link);
 
-		if (r->seq <= after)
-			continue;
 		if (count == RECALLS_AT_ONCE)
 			break;
 		cfs_recall_encode(&r->what, (*buf)->data + count++ * CFS_RECALL_BYTES);
@@ -359,7 +357,7 @@ CFS_AWAITS int cfs_node_watch(struct node_core *c, const struct cfs_msg *req, st
 	if (rc == 0 && (s->is_gone || s->is_refused))
 		rc = -CFS_ENO_SESSION;
 	if (rc == 0 && !cfs_list_is_empty(&s->recalls))
-		rc = reply_recalls(s, 0, reply, buf);
+		rc = reply_recalls(s, reply, buf);
 	s->users--;
 	session_put(s);
 	return rc;

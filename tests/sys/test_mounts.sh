@@ -232,7 +232,50 @@ case_power_cut() {
 	fs_options=
 }
 
+# A mount's process stops until its session has ended, while its files are read: what it then drops is being
+# read by those who wait for its next session.
+passes() {
+	cat "$CFS_SCRATCH"/passes.* | awk '{ n += $1 } END { print n + 0 }'
+}
+
+has_read() {
+	[ "$(passes)" -ge "$1" ]
+}
+
+stopped_while_read() {
+	local k readers=() n
+	must "$tool" fill "$mnt/f" 16777216 1
+	for k in 1 2 3 4; do
+		echo 0 >"$CFS_SCRATCH/passes.$k"
+		(
+			while [ -e "$CFS_SCRATCH/passes.$k" ] && dd if="$mnt/f" bs=64k iflag=nocache of=/dev/null status=none; do
+				n=$(cat "$CFS_SCRATCH/passes.$k") && echo $((n + 1)) >"$CFS_SCRATCH/passes.$k"
+			done
+		) &
+		readers+=($!)
+	done
+	for _ in $(seq "$(count 2 20)"); do
+		wait_for 20 has_read $(($(passes) + 8)) || fail "nothing is read: $(passes)"
+		n=$(grep -c "session ended" "$CFS_SCRATCH/server.err")
+		kill -STOP "$mount_pid"
+		wait_for 20 eval '[ $(grep -c "session ended" "$CFS_SCRATCH/server.err") -gt '"$n"' ]' || fail "its session does not end"
+		kill -CONT "$mount_pid"
+		wait_for 20 has_read $(($(passes) + 8)) || fail "reads do not go on"
+		[ -z "$why" ] || break
+	done
+	[ -z "$why" ] || umount -f "$mnt"
+	rm -f "$CFS_SCRATCH"/passes.*
+	wait "${readers[@]}"
+}
+
+case_stopped() {
+	fs_options="--session-life 1s"
+	fs_with "$1" 1G stopped_while_read
+	fs_options=
+}
+
 for s in tcp-1 tcp-2; do
+	case_run "$s/stopped-while-read" case_stopped "$s"
 	case_run "$s/server-power-cut" case_power_cut "$s"
 	[ "$s" = tcp-1 ] && [ "$CFS_COUNTS" != full ] && continue
 	for c in atime_seen atime_at_close guarded options handles; do

@@ -47,6 +47,9 @@ struct server {
 	uint64_t last_seq, last_floor, session;
 	/* faults: as often as the number says */
 	uint32_t silent[OPS], bad_crcs, not_here, old_cuts;
+	uint64_t recall; /* the next WATCH brings a recall of this number */
+	uint64_t max_ack;
+	bool has_ended; /* the session: only a new one is let in */
 	bool is_wrong_core;
 };
 
@@ -85,6 +88,9 @@ static int serve_hello(const struct cfs_msg *req, struct cfs_msg *reply, uint8_t
 	};
 	int64_t n = cfs_map_encode(&map, buf, CFS_BUF_SMALL_BYTES);
 
+	if (srv.has_ended && !(req->flags & CFS_F_NEW))
+		return -CFS_ENO_SESSION;
+	srv.has_ended = false;
 	srv.session = req->session;
 	assert_true(n > 0);
 	cfs_msg_set_bytes(reply, data, buf, (uint32_t)n);
@@ -271,6 +277,21 @@ static int serve_seek(const struct cfs_msg *req, struct cfs_msg *reply)
 	return -ENXIO;
 }
 
+/* It does not wait; the client pauses by itself then. */
+static int serve_watch(const struct cfs_msg *req, struct cfs_msg *reply, uint8_t *buf)
+{
+	if (srv.has_ended)
+		return -CFS_ENO_SESSION;
+	srv.max_ack = CFS_MAX(srv.max_ack, req->ack);
+	if (srv.recall == 0)
+		return 0;
+	cfs_recall_encode(&(struct cfs_recall){ .ino = FILE_INO }, buf);
+	cfs_msg_set_bytes(reply, data, buf, CFS_RECALL_BYTES);
+	cfs_msg_set(reply, ack, srv.recall);
+	srv.recall = 0;
+	return 0;
+}
+
 static int serve(struct cfs_net_call *call, struct cfs_msg *reply, uint8_t *buf)
 {
 	const struct cfs_msg *req = cfs_net_call_request(call);
@@ -278,7 +299,8 @@ static int serve(struct cfs_net_call *call, struct cfs_msg *reply, uint8_t *buf)
 	switch (req->op) {
 	case CFS_OP_HELLO:
 		return serve_hello(req, reply, buf);
-	case CFS_OP_WATCH: /* nothing to recall; the client waits by itself then */
+	case CFS_OP_WATCH:
+		return serve_watch(req, reply, buf);
 	case CFS_OP_BYE:
 		return 0;
 	case CFS_OP_LOOKUP:
@@ -748,6 +770,31 @@ CFS_TEST_SIM(operations_wait_for_a_restart)
 	finish(c);
 }
 
+/* What is open is opened in the next session, which has answered no recall yet. */
+CFS_TEST_SIM(a_session_that_ended_is_followed_by_another)
+{
+	struct cfs_client *c = begin(0);
+	struct cfs_client_stats stats;
+	uint64_t session = srv.session;
+	uint32_t opens;
+
+	open_file(c);
+	opens = srv.runs[CFS_OP_OPEN];
+	srv.recall = 57;
+	cfs_sleep_ns(1000 * MS);
+	assert_int_equal(srv.max_ack, 57);
+	srv.has_ended = true;
+	srv.max_ack = 0;
+	cfs_sleep_ns(1000 * MS);
+	assert_true(srv.session != session);
+	assert_int_equal(srv.max_ack, 0);
+	cfs_client_stats(c, &stats);
+	assert_int_equal(stats.evictions, 1);
+	assert_int_equal(stats.recalls, 1);
+	assert_int_equal(srv.runs[CFS_OP_OPEN], opens + 1);
+	finish(c);
+}
+
 CFS_TEST_SIM(waits_have_an_end)
 {
 	struct cfs_client *c = begin(3000 * MS);
@@ -886,6 +933,7 @@ int main(void)
 		cmocka_unit_test(another_map_is_asked_for),
 		cmocka_unit_test(a_change_runs_once),
 		cmocka_unit_test(operations_wait_for_a_restart),
+		cmocka_unit_test(a_session_that_ended_is_followed_by_another),
 		cmocka_unit_test(waits_have_an_end),
 		cmocka_unit_test(waits_can_be_interrupted),
 		cmocka_unit_test(waits_can_be_cancelled),
