@@ -234,38 +234,56 @@ case_power_cut() {
 
 # A mount's process stops until its session has ended, while its files are read: what it then drops is being
 # read by those who wait for its next session.
+read_on() {
+	python3 - "$mnt/f" "$CFS_SCRATCH/passes" <<-'EOF'
+		import os, random, sys, threading, time
+		done = [0] * 4
+		def run(i):
+		    fd = os.open(sys.argv[1], os.O_RDONLY)
+		    while True:
+		        os.pread(fd, 65536, random.randrange(256) * 65536)
+		        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+		        done[i] += 1
+		for i in range(4):
+		    threading.Thread(target=run, args=(i,), daemon=True).start()
+		while os.path.exists(sys.argv[2]):
+		    with open(sys.argv[2], "w") as f:
+		        print(min(done), file=f)
+		    time.sleep(0.05)
+		os._exit(0)
+	EOF
+}
+
 passes() {
-	cat "$CFS_SCRATCH"/passes.* | awk '{ n += $1 } END { print n + 0 }'
+	awk '{ n = $1 } END { print n + 0 }' "$CFS_SCRATCH/passes"
 }
 
 has_read() {
 	[ "$(passes)" -ge "$1" ]
 }
 
+has_ended() {
+	[ "$(grep -c "session ended" "$CFS_SCRATCH/server.err")" -gt "$1" ]
+}
+
 stopped_while_read() {
-	local k readers=() n
+	local n reader
 	must "$tool" fill "$mnt/f" 16777216 1
-	for k in 1 2 3 4; do
-		echo 0 >"$CFS_SCRATCH/passes.$k"
-		(
-			while [ -e "$CFS_SCRATCH/passes.$k" ] && dd if="$mnt/f" bs=64k iflag=nocache of=/dev/null status=none; do
-				n=$(cat "$CFS_SCRATCH/passes.$k") && echo $((n + 1)) >"$CFS_SCRATCH/passes.$k"
-			done
-		) &
-		readers+=($!)
-	done
+	echo 0 >"$CFS_SCRATCH/passes"
+	read_on &
+	reader=$!
 	for _ in $(seq "$(count 2 20)"); do
-		wait_for 20 has_read $(($(passes) + 8)) || fail "nothing is read: $(passes)"
+		wait_for 20 has_read $(($(passes) + 100)) || fail "nothing is read: $(passes)"
 		n=$(grep -c "session ended" "$CFS_SCRATCH/server.err")
 		kill -STOP "$mount_pid"
-		wait_for 20 eval '[ $(grep -c "session ended" "$CFS_SCRATCH/server.err") -gt '"$n"' ]' || fail "its session does not end"
+		wait_for 20 has_ended "$n" || fail "its session does not end"
 		kill -CONT "$mount_pid"
-		wait_for 20 has_read $(($(passes) + 8)) || fail "reads do not go on"
+		wait_for 20 has_read $(($(passes) + 100)) || fail "reads do not go on"
 		[ -z "$why" ] || break
 	done
 	[ -z "$why" ] || umount -f "$mnt"
-	rm -f "$CFS_SCRATCH"/passes.*
-	wait "${readers[@]}"
+	rm -f "$CFS_SCRATCH/passes"
+	wait "$reader"
 }
 
 case_stopped() {
