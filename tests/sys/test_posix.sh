@@ -87,7 +87,7 @@ both() {
 # Calls by two mounts in turn. What is of one mount by its nature, posix/twins-differ lists; with full
 # counts it must fail, unless that depends on whose turn it was. Counts are small here: all costs twice as much.
 twins() {
-	local chance='^race_\|^lock_\|^fd_running' without=$CFS_SCRATCH/without differs=$CFS_SCRATCH/differs
+	local chance='^race_\|^lock_\|^fd_running\|^atime_' without=$CFS_SCRATCH/without differs=$CFS_SCRATCH/differs
 	[ "$CFS_COUNTS" = full ] || chance=.
 	grep "$chance" "$sys/posix/twins-differ" >"$without"
 	grep -v "$chance" "$sys/posix/twins-differ" >"$differs"
