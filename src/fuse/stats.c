@@ -74,11 +74,11 @@ char *cfs_fuse_stats_json(const struct cfs_fuse *f)
 		",\"mount\":{\"abi\":\"7.%u\",\"features\":\"%" PRIx64
 		"\",\"under_way\":%u,\"bytes_read\":%" PRIu64 ",\"bytes_written\":%" PRIu64
 		",\"interrupts\":%" PRIu64 ",\"malformed\":%" PRIu64 ",\"unknown\":%" PRIu64
-		",\"reply_errors\":%" PRIu64 ",\"kept\":%u}",
+		",\"kept\":%u,\"reply_errors\":%" PRIu64 "}",
 		f->minor, f->features, f->request_count, cfs_counter_get(&f->bytes_read),
 		cfs_counter_get(&f->bytes_written), cfs_counter_get(&f->interrupts),
 		cfs_counter_get(&f->malformed), cfs_counter_get(&f->unknown),
-		cfs_counter_get(&f->reply_errors), cfs_fuse_cache_count(f));
+		cfs_fuse_cache_count(f), cfs_counter_get(&f->reply_errors));
 	fprintf(to,
 		",\"reactor\":{\"switches\":%" PRIu64 ",\"sleeps\":%" PRIu64 ",\"spins\":%" PRIu64
 		",\"spins_lost\":%" PRIu64 ",\"submits\":%" PRIu64 ",\"timers\":%" PRIu64
