@@ -1,12 +1,17 @@
 /*
  * One operation, many times, in a folder: what bench/run times.
  *
- *	bench-ops DIR OP COUNT	prints "count N seconds S cpu C p50_ns P p99_ns Q"
+ *	bench-ops DIR OP COUNT	prints "count N seconds S cpu C p50_ns P p99_ns Q requests R"
  *
  * OP: pipe (a round trip to another process, as a yardstick), getattr (AT_STATX_FORCE_SYNC), miss
  * (lookup of a name that is not there), create (and close), write (COUNT pieces of 1 MiB, then
- *fsync, which is timed too), read (the same file, after its pages were dropped). CPU time is this
- * program's; CPU pinning is inherited.
+ * fsync, which is timed too), read (the same file, after its pages were dropped); and what a kernel
+ * can answer from its caches: stat (of names that were just walked), cached (4 KiB of pages that
+ * are there, in turns by the descriptor that brought them and by one that was opened later). R is
+ * what reached a ClaudeFS mount's process while they ran.
+ *
+ * CPU time is this program's; CPU pinning is inherited. DIR is a mount's root, or of no mount of
+ * ours.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,15 +21,21 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
 #define MIB (1u << 20)
 #define COUNT_MAX 10000000u
+#define PAGE_BYTES 4096u
+#define WARM_NAMES 512u
+#define WARM_PASSES_MAX 10u
+#define STATS_BYTES (64u * 1024)
 
 static uint8_t *buf;
 static uint32_t *times_ns;
-static int dir_fd, file_fd = -1, to_peer[2], from_peer[2];
+static int dir_fd, file_fd = -1, second_fd = -1, to_peer[2], from_peer[2];
+static char warm_dir[32], warm_names[WARM_NAMES][48];
 
 static uint64_t now_ns(clockid_t clock)
 {
@@ -89,6 +100,87 @@ static void op_pipe(uint32_t i)
 		die("pipe");
 }
 
+static void op_stat(uint32_t i)
+{
+	struct stat st;
+
+	if (fstatat(dir_fd, warm_names[i % WARM_NAMES], &st, 0) < 0)
+		die("stat");
+}
+
+static void op_cached(uint32_t i)
+{
+	const off_t at = (off_t)(i / 2 % (MIB / PAGE_BYTES)) * PAGE_BYTES;
+
+	if (pread(i % 2 ? second_fd : file_fd, buf, PAGE_BYTES, at) != PAGE_BYTES)
+		die("cached");
+}
+
+/* Requests that the mount's process has answered, this one not included; 0: @dir_fd has none. */
+static uint64_t requests(void)
+{
+	static char text[STATS_BYTES];
+	ssize_t got = fgetxattr(dir_fd, "claudefs.stats", text, sizeof(text) - 1);
+	uint64_t sum = 0;
+
+	if (got < 0 && errno != ENODATA && errno != EOPNOTSUPP)
+		die("claudefs.stats");
+	text[got < 0 ? 0 : got] = '\0';
+	for (const char *at = text; (at = strstr(at, "\"count\":")); at++)
+		sum += strtoull(at + strlen("\"count\":"), NULL, 10);
+	return sum;
+}
+
+/* What a pass of @count costs in requests, but for those that count them. */
+static uint64_t requests_of(void (*op)(uint32_t i), uint32_t count)
+{
+	const uint64_t before = requests(), own = requests() - before;
+
+	for (uint32_t i = 0; i < count; i++)
+		op(i);
+	return requests() - before - 2 * own;
+}
+
+/* Until a pass costs no request, if it ever does: the end of a close(2) may come late, and what is
+ * open for writing is not kept. */
+static void warm_up(void (*op)(uint32_t i), uint32_t count)
+{
+	uint64_t sent = 1;
+
+	for (uint32_t k = 0; k < WARM_PASSES_MAX && sent; k++)
+		sent = requests_of(op, count);
+}
+
+/* New ones: how long the kernel keeps a name counts from when it learned it. */
+static void make_names(void)
+{
+	snprintf(warm_dir, sizeof(warm_dir), "warm-%d", (int)getpid());
+	if (mkdirat(dir_fd, warm_dir, 0755) < 0)
+		die(warm_dir);
+	for (uint32_t i = 0; i < WARM_NAMES; i++) {
+		int fd;
+
+		snprintf(warm_names[i], sizeof(warm_names[i]), "%s/name-%u", warm_dir, i);
+		fd = openat(dir_fd, warm_names[i], O_CREAT | O_WRONLY, 0644);
+		if (fd < 0 || close(fd) < 0)
+			die(warm_names[i]);
+	}
+}
+
+static void make_pages(void)
+{
+	int fd = openat(dir_fd, "cached", O_CREAT | O_WRONLY, 0644);
+
+	if (fd < 0 || pwrite(fd, buf, MIB, 0) != MIB || close(fd) < 0)
+		die("cached");
+	file_fd = openat(dir_fd, "cached", O_RDONLY);
+	if (file_fd < 0 || read(file_fd, buf, MIB) != MIB)
+		die("cached");
+	second_fd = openat(dir_fd, "cached", O_RDONLY);
+	if (second_fd < 0)
+		die("cached");
+}
+
 static void echo(void)
 {
 	char c;
@@ -116,6 +208,13 @@ static void prepare(const char *op)
 		file_fd = openat(dir_fd, "stream", O_RDONLY);
 		if (file_fd >= 0)
 			posix_fadvise(file_fd, 0, 0, POSIX_FADV_DONTNEED);
+	} else if (strcmp(op, "stat") == 0) {
+		make_names();
+		warm_up(op_stat, WARM_NAMES);
+		return;
+	} else if (strcmp(op, "cached") == 0) {
+		make_pages();
+		warm_up(op_cached, 2 * MIB / PAGE_BYTES);
 	} else {
 		return;
 	}
@@ -132,6 +231,10 @@ static void clean_up(const char *op, uint32_t count)
 		snprintf(name, sizeof(name), "new-%d-%u", (int)getpid(), i);
 		unlinkat(dir_fd, name, 0);
 	}
+	for (uint32_t i = 0; i < WARM_NAMES && warm_dir[0]; i++)
+		unlinkat(dir_fd, warm_names[i], 0);
+	if (warm_dir[0])
+		unlinkat(dir_fd, warm_dir, AT_REMOVEDIR);
 	if (strcmp(op, "pipe") == 0) {
 		close(to_peer[1]);
 		wait(NULL);
@@ -147,8 +250,9 @@ static int by_time(const void *a, const void *b)
 
 static void measure(const char *name, void (*op)(uint32_t i), uint32_t count)
 {
+	const uint64_t sent_before = requests(), own = requests() - sent_before;
 	uint64_t cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID), begin = now_ns(CLOCK_MONOTONIC),
-		 last = begin, now;
+		 last = begin, now, sent;
 
 	for (uint32_t i = 0; i < count; i++) {
 		op(i);
@@ -160,10 +264,11 @@ static void measure(const char *name, void (*op)(uint32_t i), uint32_t count)
 		die("fsync");
 	last = now_ns(CLOCK_MONOTONIC);
 	cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+	sent = requests() - sent_before - 2 * own;
 	qsort(times_ns, count, sizeof(*times_ns), by_time);
-	printf("count %u seconds %.9f cpu %.9f p50_ns %u p99_ns %u\n", count,
+	printf("count %u seconds %.9f cpu %.9f p50_ns %u p99_ns %u requests %llu\n", count,
 	       (double)(last - begin) / 1e9, (double)cpu / 1e9, times_ns[count / 2],
-	       times_ns[(uint64_t)count * 99 / 100]);
+	       times_ns[(uint64_t)count * 99 / 100], (unsigned long long)sent);
 	fflush(stdout);
 	clean_up(name, count);
 }
@@ -176,11 +281,13 @@ int main(int argc, char **argv)
 	} all[] = {
 		{ "pipe", op_pipe },     { "getattr", op_getattr }, { "miss", op_miss },
 		{ "create", op_create }, { "write", op_write },     { "read", op_read },
+		{ "stat", op_stat },     { "cached", op_cached },
 	};
 	uint32_t count = argc == 4 ? (uint32_t)strtoul(argv[3], NULL, 10) : 0;
 
 	if (count == 0 || count > COUNT_MAX) {
-		fprintf(stderr, "usage: bench-ops DIR pipe|getattr|miss|create|write|read COUNT\n");
+		fprintf(stderr, "usage: bench-ops DIR "
+				"pipe|getattr|miss|create|write|read|stat|cached COUNT\n");
 		return 2;
 	}
 	times_ns = calloc(count, sizeof(*times_ns));
