@@ -88,6 +88,7 @@ static CFS_AWAITS int start_client(struct work *w)
 		.connect_ns = CONNECT_NS,
 		.recall = cfs_fuse_cache_recall,
 		.recall_all = cfs_fuse_cache_recall_all,
+		.let_go = cfs_fuse_cache_let_go,
 		.evicted = cfs_fuse_cache_evicted,
 	};
 	int rc;

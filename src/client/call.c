@@ -71,6 +71,12 @@ static enum verdict judge(int rc)
 	}
 }
 
+/* Whether the server may have carried it out all the same. */
+static bool may_have_run(int rc)
+{
+	return rc == -CFS_EDISCONNECTED || rc == -CFS_EBAD_FORMAT || rc == -CFS_EBAD_VERSION;
+}
+
 static CFS_AWAITS int send_once(struct cfs_client *c, uint32_t shard, struct cfs_msg *req,
 				struct cfs_net_reply *out)
 {
@@ -112,12 +118,19 @@ static CFS_AWAITS int call_until_answered(struct cfs_client_op *op, uint32_t sha
 {
 	struct cfs_client *c = op->client;
 	uint64_t give_up_ns = CFS_DEADLINE_NONE;
+	uint64_t ran_in = 0; /* the session in which a copy may have been carried out */
 	uint32_t bad_replies = 0;
 
 	for (uint32_t tries = 0;; tries++) {
-		uint64_t gen = c->map_gen;
-		int rc = send_once(c, shard, req, out);
-		enum verdict v = judge(rc);
+		uint64_t gen = c->map_gen, session = c->session;
+		enum verdict v;
+		int rc;
+
+		/* Answers go with their session: nobody knows any more what became of it. */
+		if (ran_in && ran_in != session)
+			return -EIO;
+		rc = send_once(c, shard, req, out);
+		v = judge(rc);
 
 		if (v == ANSWERED)
 			return rc;
@@ -128,9 +141,8 @@ static CFS_AWAITS int call_until_answered(struct cfs_client_op *op, uint32_t sha
 			return -EIO;
 		if (rc == -CFS_EBAD_VERSION)
 			return -EPROTONOSUPPORT;
-		/* An earlier copy may have been carried out, and nobody knows any more. */
-		if (rc == -CFS_ENO_SESSION && tries > 0 && cfs_op_is_change(req->op))
-			return -EIO;
+		if (may_have_run(rc) && cfs_op_is_change(req->op))
+			ran_in = session;
 		c->stats.retries++;
 		c->stats.disconnects += rc == -CFS_EDISCONNECTED;
 		if (give_up_ns == CFS_DEADLINE_NONE && c->wait_ns > 0)

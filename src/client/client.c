@@ -22,6 +22,7 @@ static int take_opts(struct cfs_client *c, const struct cfs_client_opts *opts)
 	c->wait_ns = opts->wait_ns;
 	c->recall = opts->recall;
 	c->recall_all = opts->recall_all;
+	c->let_go = opts->let_go;
 	c->evicted = opts->evicted;
 	c->recall_ctx = opts->recall_ctx;
 	return 0;

@@ -46,6 +46,10 @@ struct cfs_client_opts {
 	 */
 	CFS_AWAITS void (*recall)(void *ctx, uint64_t ino);
 	CFS_AWAITS void (*recall_all)(void *ctx);
+	/* @op is about to open @ino for writing, which ends this client's lease of it: names and
+	 * attributes that are kept under that are dropped at once, and no reply that is under way
+	 * may be kept until @op is over. */
+	void (*let_go)(void *ctx, struct cfs_client_op *op, uint64_t ino);
 	void (*evicted)(void *ctx); /* the session has ended, and its locks; before recall_all() */
 	void *recall_ctx;
 };

@@ -93,6 +93,7 @@ struct cfs_client {
 	bool is_watched[CFS_CORES_MAX]; /* a fiber of lease.c is there */
 	void (*recall)(void *ctx, uint64_t ino);
 	void (*recall_all)(void *ctx);
+	void (*let_go)(void *ctx, struct cfs_client_op *op, uint64_t ino);
 	void (*evicted)(void *ctx);
 	void *recall_ctx;
 	struct cfs_list changes; /* unanswered ones in order of their sequence */
@@ -149,6 +150,8 @@ int cfs_client_watch_cores(struct cfs_client *c);
 /* A server does not know the session: another one begins, nothing is kept. Like the next one it
  * does not wait: what is being dropped may be read just now, by who waits for the new map. */
 void cfs_client_evicted(struct cfs_client *c);
+/* Another session number; nobody knew the last one. */
+void cfs_client_session_new(struct cfs_client *c);
 /* The new session is known: files are opened in it. */
 int cfs_client_reopen_start(struct cfs_client *c);
 /* Servers have lost what they knew of leases: nothing is kept. */

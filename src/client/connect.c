@@ -224,8 +224,12 @@ static CFS_AWAITS int hello_at(struct cfs_client *c, const char *addr)
 	if (rc < 0)
 		return rc;
 	rc = hello(c, peer);
-	if (rc == -CFS_ENO_SESSION && !c->is_new) {
-		cfs_client_evicted(c);
+	if (rc == -CFS_ENO_SESSION) {
+		/* The first may have begun, and ended, while its answers were lost. */
+		if (!c->has_map)
+			cfs_client_session_new(c);
+		else
+			cfs_client_evicted(c);
 		rc = hello(c, peer);
 	}
 	cfs_client_peer_put(peer);

@@ -43,6 +43,8 @@ int cfs_client_file_open(struct cfs_client_op *op, uint64_t ino, uint32_t flags,
 
 	if (rc < 0)
 		return rc;
+	if ((flags & CFS_F_WRITE) && c->let_go)
+		c->let_go(c->recall_ctx, op, ino);
 	cfs_client_request(&req, CFS_OP_OPEN, ino);
 	if (flags != 0)
 		cfs_msg_set(&req, flags, flags & CFS_CLIENT_OPEN_FLAGS);

@@ -94,7 +94,9 @@ static CFS_AWAITS int watch_once(struct watch *w, struct cfs_net_reply *reply)
 	cfs_msg_set(&req, session, session);
 	cfs_msg_set(&req, ack, w->ack);
 	peer->refs++;
-	deadline = cfs_deadline_narrow(sent_ns + c->life_ns / 6 + GRACE_NS);
+	/* An answer that was lost is to be asked for again well within the life. */
+	deadline =
+		cfs_deadline_narrow(sent_ns + c->life_ns / 6 + CFS_MIN(GRACE_NS, c->life_ns / 6));
 	rc = cfs_net_call(peer->net, &req, reply);
 	cfs_deadline_restore(deadline);
 	cfs_client_peer_put(peer);
@@ -221,6 +223,15 @@ void cfs_client_leases_doubt(struct cfs_client *c)
 	drop_all(c, 0);
 }
 
+void cfs_client_session_new(struct cfs_client *c)
+{
+	do {
+		c->session = cfs_rand_u64();
+	} while (c->session == 0);
+	c->is_new = true;
+	c->renewed_ns = 0;
+}
+
 void cfs_client_evicted(struct cfs_client *c)
 {
 	uint64_t old = c->session;
@@ -228,11 +239,7 @@ void cfs_client_evicted(struct cfs_client *c)
 	cfs_warn("the session has ended, another one begins", "session=%016llx",
 		 (unsigned long long)c->session);
 	c->stats.evictions++;
-	do {
-		c->session = cfs_rand_u64();
-	} while (c->session == 0);
-	c->is_new = true;
-	c->renewed_ns = 0;
+	cfs_client_session_new(c);
 	cfs_client_files_doubt(c);
 	if (c->evicted)
 		c->evicted(c->recall_ctx);

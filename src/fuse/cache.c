@@ -305,6 +305,20 @@ CFS_AWAITS void cfs_fuse_cache_recall_all(void *ctx)
 	free(inos);
 }
 
+/* All opens for writing are those of requests. */
+void cfs_fuse_cache_let_go(void *ctx, struct cfs_client_op *op, uint64_t ino)
+{
+	struct cfs_fuse_req *req = cfs_container_of(op, struct cfs_fuse_req, op);
+	struct cfs_fuse_cache *c = ctx;
+	struct kept was;
+
+	if (!c->fuse)
+		return;
+	req->change.ino[1] = ino; /* of a CREATE, too, that opens what is there */
+	if (kept_take(c, ino, &was))
+		inval_attr(c->fuse->fd, ino);
+}
+
 void cfs_fuse_cache_evicted(void *ctx)
 {
 	struct cfs_fuse_cache *c = ctx;
@@ -526,11 +540,7 @@ uint32_t cfs_fuse_keep_pages(struct cfs_fuse_req *req, uint32_t flags, const str
 	uint64_t ns;
 
 	if ((flags & O_ACCMODE) != O_RDONLY) {
-		struct kept was;
-
-		/* The server has taken the lease away. */
-		if (req->fuse->cache && kept_take(req->fuse->cache, attr->ino, &was))
-			inval_attr(req->fuse->fd, attr->ino);
+		/* The lease went with the open. */
 		return open_flags;
 	}
 	/* Who asks for it sees what is there, and the kernel keeps nothing of it. */

@@ -92,6 +92,7 @@ int cfs_fuse_cache_create(struct cfs_fuse_cache **out); /* 0; -ENOMEM */
 void cfs_fuse_cache_destroy(struct cfs_fuse_cache *c);  /* NULL is fine */
 CFS_AWAITS void cfs_fuse_cache_recall(void *cache, uint64_t ino);
 CFS_AWAITS void cfs_fuse_cache_recall_all(void *cache);
+void cfs_fuse_cache_let_go(void *cache, struct cfs_client_op *op, uint64_t ino);
 void cfs_fuse_cache_evicted(void *cache);
 
 enum cfs_fuse_consistency {

@@ -21,6 +21,9 @@ struct cfs_lease_table;
 
 #define CFS_LEASE_SKIP UINT64_MAX /* for a session: the change is none that a lease covers */
 
+/* So often a name is looked at again whose inode is gone; then it is an error. */
+#define CFS_META_STALE_ROUNDS 64u
+
 #define CFS_SERIALS_BLOCK 65536u
 
 /* Numbers for new inodes: a block from shard 0. */

@@ -16,6 +16,8 @@
 #include "meta/lease.h"
 #include "meta/tx.h"
 
+#define FOUND_STALE 1 /* a verdict of one attempt: what a name stood for is gone */
+
 /* --- looking --- */
 
 /* The directory of a request, as a directory. */
@@ -405,6 +407,9 @@ static CFS_AWAITS int until_done(struct cfs_meta *m, struct cfs_shard_request *r
 
 	for (uint32_t round = 0;; round++) {
 		rc = once(m, rq);
+		/* What the name stood for is gone; the next look says what has become of it. */
+		if (rc == FOUND_STALE)
+			rc = round < CFS_META_STALE_ROUNDS ? -CFS_EAGAIN_LATER : -ESTALE;
 		if (rc != -CFS_EAGAIN_LATER)
 			return rc;
 		rc = cfs_meta_again(round);
@@ -457,6 +462,8 @@ static CFS_AWAITS int remove_once(struct cfs_meta *m, struct cfs_shard_request *
 			cfs_tx_add_nlink(home, v.ino, -1, now);
 		cfs_msg_set(&rq->reply, ino, v.ino);
 		rc = cfs_tx_run(&tx);
+		if (rc == -ESTALE)
+			rc = FOUND_STALE;
 	} else {
 		rc = -ENOMEM;
 	}

@@ -19,12 +19,17 @@
 
 #define DEPTH_MAX (1u << 20)
 
+/* Verdicts beside errors. */
+#define REPARENTING 1 /* shard 0 is to do it */
+#define NO_CHANGE 2   /* two names of one inode */
+
 /* What a rename moves, with what it found. */
 struct move {
 	uint64_t from_dir, to_dir;
 	struct cfs_bytes from_name, to_name;
 	uint32_t flags;
 	struct cfs_dentry_value from, to; /* to.ino 0: nothing is there */
+	bool is_found;                    /* both directories are there, and the source */
 	uint64_t now;
 };
 
@@ -77,16 +82,18 @@ static CFS_AWAITS int fill_access(struct cfs_meta *m, struct cfs_dentry_value *v
 
 static CFS_AWAITS int look(struct cfs_meta *m, struct move *v)
 {
-	int rc = cfs_meta_look(m, v->from_dir, v->from_name, &v->from);
+	int rc;
 
-	if (rc == 0)
-		rc = cfs_meta_look(m, v->to_dir, v->to_name, &v->to);
-	else
+	v->is_found = false;
+	rc = cfs_meta_look(m, v->from_dir, v->from_name, &v->from);
+	if (rc < 0)
 		return rc;
+	rc = cfs_meta_look(m, v->to_dir, v->to_name, &v->to);
 	if (rc == -ENOENT) {
 		v->to = (struct cfs_dentry_value){ 0 };
 		rc = 0;
 	}
+	v->is_found = rc == 0;
 	if (rc == 0)
 		rc = fill_access(m, &v->from);
 	if (rc == 0 && (v->flags & CFS_F_EXCHANGE))
@@ -102,11 +109,11 @@ static int check_target(const struct move *v)
 	return v->to.ino && (v->flags & CFS_F_NOREPLACE) ? -EEXIST : 0;
 }
 
-/* After loops, as Linux has it. 1: two names of one inode, they stay; 0: go on; else why not. */
+/* After loops, as Linux has it. NO_CHANGE; 0: go on; else why not. */
 static int check_types(const struct move *v)
 {
 	if (v->to.ino == v->from.ino)
-		return 1;
+		return NO_CHANGE;
 	if (v->to.ino == 0 || (v->flags & CFS_F_EXCHANGE) || is_dir(&v->from) == is_dir(&v->to))
 		return 0;
 	return is_dir(&v->from) ? -ENOTDIR : -EISDIR;
@@ -204,26 +211,53 @@ static int add_rename(struct cfs_tx *tx, const struct move *v)
 	return 0;
 }
 
-#define REPARENTING 1 /* shard 0 is to do it */
+static CFS_AWAITS int judge(struct cfs_meta *m, const struct move *v, bool is_alone)
+{
+	int rc;
+
+	if (is_reparenting(v) && !is_alone)
+		return REPARENTING;
+	rc = check_target(v);
+	if (rc == 0 && is_reparenting(v))
+		rc = check_loops(m, v);
+	return rc == 0 ? check_types(v) : rc;
+}
+
+/*
+ * What changes nothing rests on two looks, one after the other, and the first may be over by the
+ * second: then both may be true, and never were at once. So the source's directory has to be the
+ * same before and after: each change of its names makes it younger.
+ */
+static CFS_AWAITS int look_surely(struct cfs_meta *m, struct move *v, bool is_alone)
+{
+	struct cfs_attr before, after;
+	int rc = look(m, v), verdict;
+
+	if (rc == 0)
+		rc = judge(m, v, is_alone);
+	if (rc == 0 || rc == REPARENTING)
+		return rc;
+	rc = cfs_meta_getattr(m, v->from_dir, &before);
+	if (rc == 0)
+		rc = look(m, v);
+	if (rc < 0)
+		return rc;
+	verdict = judge(m, v, is_alone);
+	rc = cfs_meta_getattr(m, v->from_dir, &after);
+	if (rc < 0 || verdict == 0 || verdict == REPARENTING)
+		return rc < 0 ? rc : verdict;
+	return before.ctime == after.ctime ? verdict : -CFS_EAGAIN_LATER;
+}
 
 /* One attempt. @is_alone: this is shard 0 with the lock. */
 static CFS_AWAITS int rename_once(struct cfs_meta *m, struct cfs_shard_request *rq, struct move *v,
 				  bool is_alone)
 {
 	struct cfs_tx tx;
-	int rc = look(m, v);
+	int rc = look_surely(m, v, is_alone);
 
-	if (rc < 0)
-		return rc;
-	if (is_reparenting(v) && !is_alone)
-		return REPARENTING;
-	rc = check_target(v);
-	if (rc == 0 && is_reparenting(v))
-		rc = check_loops(m, v);
-	if (rc == 0)
-		rc = check_types(v);
 	if (rc != 0)
-		return rc < 0 ? rc : 0;
+		return rc == NO_CHANGE ? 0 : rc;
 	v->now = cfs_meta_now(m);
 	cfs_tx_init(&tx, m, rq);
 	/* Makes no more than it takes, but for a longer name: it may use the reserve only if it
@@ -244,6 +278,9 @@ static CFS_AWAITS int rename_until(struct cfs_meta *m, struct cfs_shard_request 
 
 	for (uint32_t round = 0;; round++) {
 		rc = rename_once(m, rq, v, is_alone);
+		/* What was found is gone; the next look says whether names or directories are. */
+		if (rc == -ESTALE && v->is_found && round < CFS_META_STALE_ROUNDS)
+			rc = -CFS_EAGAIN_LATER;
 		if (rc != -CFS_EAGAIN_LATER)
 			return rc;
 		rc = cfs_meta_again(round);

@@ -146,6 +146,9 @@ struct cfs_net_sim_opts {
 	uint64_t delay_min_ns, delay_max_ns;
 	/* Of frames; dice by cfs_rand_u64(). A request that comes twice is served twice. */
 	uint32_t loss_ppm, dup_ppm;
+	/* Some come later than others by up to so much. */
+	uint32_t late_ppm;
+	uint64_t late_ns;
 };
 int cfs_net_sim_create(const struct cfs_net_sim_opts *opts, struct cfs_net_sim **out);
 void cfs_net_sim_destroy(struct cfs_net_sim *s);

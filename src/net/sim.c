@@ -161,6 +161,9 @@ static uint64_t delay_ns(const struct cfs_net_sim *s)
 {
 	uint64_t range_ns = s->opts.delay_max_ns - s->opts.delay_min_ns;
 
+	if (dice(s->opts.late_ppm))
+		return s->opts.delay_max_ns +
+		       (s->opts.late_ns ? cfs_rand_u64() % s->opts.late_ns : 0);
 	return s->opts.delay_min_ns + (range_ns > 0 ? cfs_rand_u64() % range_ns : 0);
 }
 

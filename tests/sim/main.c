@@ -29,6 +29,9 @@ static const char usage[] =
 	"  --clients C      clients; by the seed if not given\n"
 	"  --workers W      fibers that work; by the seed if not given\n"
 	"  --locks          they lock files, too\n"
+	"  --leases         clients that keep what they read, and change the same things; a mode "
+	"of "
+	"its own\n"
 	"  --points-max N   crashall: at N device writes, evenly; at each if not given\n"
 	"  --point K        crashall: at this write only\n"
 	"  --jobs J         crashall: children at once\n"
@@ -57,6 +60,8 @@ static void repeat_make(const struct sim *s)
 			       o->workers);
 	if (o->has_locks)
 		at += snprintf(repeat + at, sizeof(repeat) - (size_t)at, " --locks");
+	if (o->has_leases)
+		at += snprintf(repeat + at, sizeof(repeat) - (size_t)at, " --leases");
 	if (o->break_name)
 		at += snprintf(repeat + at, sizeof(repeat) - (size_t)at, " --break %.64s",
 			       o->break_name);
@@ -226,6 +231,7 @@ static int parse(int argc, char **argv, struct sim_opts *o)
 		{ "point", required_argument, NULL, 'p' },
 		{ "jobs", required_argument, NULL, 'j' },
 		{ "locks", no_argument, NULL, 'l' },
+		{ "leases", no_argument, NULL, 'e' },
 		{ "break", required_argument, NULL, 'b' },
 		{ "verbose", no_argument, NULL, 'v' },
 		{ 0 },
@@ -255,6 +261,8 @@ static int parse(int argc, char **argv, struct sim_opts *o)
 			o->break_name = optarg;
 		else if (c == 'l')
 			o->has_locks = true;
+		else if (c == 'e')
+			o->has_leases = true;
 		else if (c == 'v')
 			o->is_verbose = true;
 		else

@@ -12,6 +12,7 @@
 #include "base/reactor.h"
 #include "check.h"
 #include "server/fsck.h"
+#include "share.h"
 #include "sim.h"
 #include "worker.h"
 #include "world.h"
@@ -276,6 +277,10 @@ int sim_run(void *arg)
 	struct sim_world_opts opts;
 	uint32_t workers;
 
+	if (s->opts.has_leases) {
+		share_run(s);
+		return 0;
+	}
 	s->profile = (enum sim_profile)sim_below(&s->rand, SIM_PROFILES);
 	workers = 2 + sim_below(&s->rand, s->profile == SIM_NAMES ? 9 : 5);
 	if (s->opts.workers)

@@ -7,6 +7,7 @@
  *   worker.h   fibers that do operations and compare the answers with the model
  *   snap.h     the file system as a client sees it, whole
  *   check.h    snapshot against model: equal, or what a power cut may leave
+ *   share.h    another workload: clients that keep what they read, and change the same things
  *
  * Whatever is random comes from the seed; whatever happens goes into the trace's hash.
  */
@@ -42,6 +43,7 @@ struct sim_opts {
 	enum sim_mode mode;
 	const char *break_name; /* a guard that is taken out, for the report */
 	bool has_locks;         /* workers lock files, too */
+	bool has_leases;        /* another workload: share.h */
 	bool is_verbose;
 	const char *command; /* that repeats the run */
 };

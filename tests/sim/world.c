@@ -97,7 +97,9 @@ void sim_world_create(struct sim *s, const struct sim_world_opts *opts)
 	const struct cfs_net_sim_opts net = { .delay_min_ns = opts->net_delay_min_ns,
 					      .delay_max_ns = opts->net_delay_max_ns,
 					      .loss_ppm = opts->loss_ppm,
-					      .dup_ppm = opts->dup_ppm };
+					      .dup_ppm = opts->dup_ppm,
+					      .late_ppm = opts->late_ppm,
+					      .late_ns = opts->late_ns };
 	uint8_t uuid[16], key[16];
 	int rc;
 
@@ -155,6 +157,7 @@ static CFS_AWAITS void node_starts(void *arg)
 					    .cache_bytes = w->opts.cache_bytes,
 					    .flush_interval_ns = w->opts.flush_interval_ns,
 					    .patch_bytes_max = w->opts.patch_bytes,
+					    .session_life_ns = w->opts.session_life_ns,
 					    .ctl = l->ctl,
 					    .disks = disks,
 					    .sim = w->net };
@@ -361,6 +364,85 @@ void sim_net_cut(struct sim *s, bool is_cut)
 	sim_trace(s, 5, cfs_now_ns());
 	cfs_net_sim_cut(s->world->net, "sim:client", NODE_ADDR, is_cut);
 	cfs_net_sim_cut(s->world->net, NODE_ADDR, "sim:client", is_cut);
+}
+
+/* --- clients that are alone --- */
+
+static CFS_AWAITS void lone_connects(void *arg)
+{
+	struct sim_lone *l = arg;
+	int rc = cfs_client_open(&l->opts, &l->client, l->error, sizeof(l->error));
+
+	if (rc < 0)
+		sim_finding(l->sim, "client %s does not connect: %s (%s)", l->addr, l->error,
+			    cfs_err_name(rc));
+	l->is_open = true;
+	wake(l->sim);
+}
+
+struct sim_lone *sim_lone_open(struct sim *s, const struct cfs_client_opts *opts)
+{
+	struct sim_world *w = s->world;
+	struct sim_lone *l = sim_alloc(sizeof(*l));
+
+	l->sim = s;
+	l->domain = ++w->domains;
+	l->number = w->endpoints++;
+	(void)snprintf(l->addr, sizeof(l->addr), "sim:lone%u/0", l->number);
+	cfs_group_init(&l->group);
+	l->opts = *opts;
+	l->opts.addrs[0] = NODE_ADDR;
+	l->opts.addr_count = 1;
+	l->opts.sim = w->net;
+	l->opts.endpoint = l->addr;
+	start_in(s, l->domain, &l->group, lone_connects, l);
+	while (!l->is_open)
+		(void)cfs_waitq_wait(&s->wake);
+	return l;
+}
+
+void sim_lone_fiber(struct sim_lone *l, cfs_fiber_fn fn, void *arg)
+{
+	start_in(l->sim, l->domain, &l->group, fn, arg);
+}
+
+void sim_lone_kill(struct sim_lone *l)
+{
+	sim_say(l->sim, "%llu us: SIGKILL of client %s",
+		(unsigned long long)(cfs_now_ns() / SIM_US), l->addr);
+	sim_trace(l->sim, 6, l->number);
+	cfs_domain_abandon(l->domain);
+	cfs_net_sim_kill(l->sim->world->net, l->addr);
+	l->client = NULL;
+}
+
+static CFS_AWAITS void lone_leaves(void *arg)
+{
+	struct sim_lone *l = arg;
+
+	cfs_client_close(l->client);
+	l->client = NULL;
+	l->is_closed = true;
+	wake(l->sim);
+}
+
+void sim_lone_close(struct sim_lone *l)
+{
+	start_in(l->sim, l->domain, &l->group, lone_leaves, l);
+	while (!l->is_closed)
+		(void)cfs_waitq_wait(&l->sim->wake);
+}
+
+void sim_lone_cut(struct sim_lone *l, bool is_cut_to, bool is_cut_from)
+{
+	struct cfs_net_sim *net = l->sim->world->net;
+
+	sim_say(l->sim, "%llu us: %s: way to the node %s, from it %s",
+		(unsigned long long)(cfs_now_ns() / SIM_US), l->addr, is_cut_to ? "cut" : "open",
+		is_cut_from ? "cut" : "open");
+	sim_trace(l->sim, 7, l->number);
+	cfs_net_sim_cut(net, l->addr, NODE_ADDR, is_cut_to);
+	cfs_net_sim_cut(net, NODE_ADDR, l->addr, is_cut_from);
 }
 
 /* --- the disk --- */

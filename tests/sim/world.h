@@ -16,6 +16,9 @@ struct sim_world_opts {
 	uint64_t disk_latency_min_ns, disk_latency_max_ns;
 	uint64_t net_delay_min_ns, net_delay_max_ns;
 	uint32_t loss_ppm, dup_ppm;
+	uint32_t late_ppm;
+	uint64_t late_ns;
+	uint64_t session_life_ns; /* 0: the node's default */
 	uint64_t control_seed;
 };
 
@@ -44,6 +47,24 @@ uint32_t sim_client_count(const struct sim *s);
 void sim_client_fiber(struct sim *s, cfs_fiber_fn fn, void *arg);
 /* Cuts or heals the ways between clients and node. */
 void sim_net_cut(struct sim *s, bool is_cut);
+
+/* A client on a machine of its own, which can be cut off and die by itself. */
+struct sim_lone {
+	struct sim *sim;
+	struct cfs_client_opts opts; /* its hooks; the rest is filled in */
+	struct cfs_client *client;
+	uint32_t domain, number;
+	struct cfs_group group;
+	char addr[32], error[256];
+	bool is_open, is_closed;
+};
+/* Never freed. @opts: hooks only. Waits until it is connected. */
+CFS_AWAITS struct sim_lone *sim_lone_open(struct sim *s, const struct cfs_client_opts *opts);
+void sim_lone_fiber(struct sim_lone *l, cfs_fiber_fn fn, void *arg);
+void sim_lone_kill(struct sim_lone *l);
+CFS_AWAITS void sim_lone_close(struct sim_lone *l);
+/* The ways to the node, and from it. */
+void sim_lone_cut(struct sim_lone *l, bool is_cut_to, bool is_cut_from);
 
 /* Offline check of the disk, now; a finding is ours. */
 CFS_AWAITS void sim_fsck(struct sim *s, const char *when, struct cfs_fsck_result *out);
