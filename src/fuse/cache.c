@@ -27,7 +27,8 @@
 #define SWEEP_MIN 16384u
 #define OWN_MOUNTS_MAX 64u
 #define DROP_ROUNDS_MAX 1000u
-#define CLOSE_TO_OPEN_NS (1000ull * 1000 * 1000)
+#define NS_PER_MS 1000000ull
+#define CLOSE_TO_OPEN_NS (1000 * NS_PER_MS)
 
 /* An inode that the kernel keeps something of. */
 struct kept {
@@ -453,7 +454,8 @@ static bool is_changed(const struct cfs_fuse_req *req, uint64_t ino)
 void cfs_fuse_cache_ask(struct cfs_fuse_req *req)
 {
 	req->op.wants_lease = req->fuse->cache && req->fuse->has_epochs &&
-			      req->fuse->opts->consistency == CFS_FUSE_STRICT;
+			      req->fuse->opts->consistency == CFS_FUSE_STRICT &&
+			      cfs_fuse_lazy_ns(req->fuse, req->in.nodeid) == 0;
 }
 
 static uint64_t relaxed_ns(const struct cfs_fuse *f)
@@ -461,6 +463,14 @@ static uint64_t relaxed_ns(const struct cfs_fuse *f)
 	if (f->opts->consistency == CFS_FUSE_CLOSE_TO_OPEN)
 		return CLOSE_TO_OPEN_NS;
 	return f->opts->consistency == CFS_FUSE_LAZY ? f->opts->lazy_ns : 0;
+}
+
+/* How late a file may be seen, also by who opens it anew; 0: not at all. */
+static uint64_t lazy_ns(struct cfs_fuse *f, const struct cfs_attr *attr)
+{
+	uint64_t ns = CFS_MAX(cfs_fuse_lazy_ns(f, attr->ino), cfs_attr_lazy_ms(attr) * NS_PER_MS);
+
+	return f->opts->consistency == CFS_FUSE_LAZY ? CFS_MAX(ns, f->opts->lazy_ns) : ns;
 }
 
 /*
@@ -525,10 +535,13 @@ uint64_t cfs_fuse_keep_name(struct cfs_fuse_req *req, uint64_t dir)
 
 uint64_t cfs_fuse_keep_attr(struct cfs_fuse_req *req, const struct cfs_attr *attr)
 {
-	uint64_t ns = relaxed_ns(req->fuse);
+	uint64_t ns = CFS_MAX(relaxed_ns(req->fuse), lazy_ns(req->fuse, attr));
+	struct kept was;
 
 	if (ns == 0)
 		keep(req, attr->ino, &ns);
+	else if (req->fuse->cache)
+		kept_take(req->fuse->cache, attr->ino, &was); /* under a lease before */
 	return ns;
 }
 
@@ -546,10 +559,11 @@ uint32_t cfs_fuse_keep_pages(struct cfs_fuse_req *req, uint32_t flags, const str
 	/* Who asks for it sees what is there, and the kernel keeps nothing of it. */
 	if ((flags & O_DIRECT) && (req->fuse->features & FUSE_DIRECT_IO_ALLOW_MMAP))
 		return open_flags | FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
+	if (lazy_ns(req->fuse, attr))
+		return (open_flags & ~(FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES)) |
+		       FOPEN_KEEP_CACHE;
 	if (relaxed_ns(req->fuse)) {
 		open_flags &= ~(FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES);
-		if (req->fuse->opts->consistency == CFS_FUSE_LAZY)
-			return open_flags | FOPEN_KEEP_CACHE;
 		inval_attr(req->fuse->fd, attr->ino);
 		return open_flags;
 	}

@@ -51,6 +51,8 @@ struct cfs_fuse_acl_slot {
 };
 
 #define CFS_FUSE_LOCK_BUCKETS 1024u
+#define CFS_FUSE_LAZY_BUCKETS 64u
+#define CFS_FUSE_LAZY_MAX 65536u /* opens that an ioctl has marked */
 /* cache.c: a request of this mount that changes something. */
 #define CFS_FUSE_CHANGES 64u
 struct cfs_fuse_change {
@@ -98,6 +100,10 @@ struct cfs_fuse {
 	uint32_t lock_owner_count;
 	struct cfs_waitq lock_drops; /* woken when an owner is through */
 	struct cfs_list lost_handles;
+
+	/* lazy.c: opens that it knows, by the inode */
+	struct cfs_list lazy_opens[CFS_FUSE_LAZY_BUCKETS];
+	uint32_t lazy_open_count;
 
 	uint32_t interrupted_count; /* requests that a signal that does not kill has reached */
 	bool is_watching;
@@ -190,6 +196,18 @@ CFS_AWAITS void cfs_fuse_locks_release(struct cfs_fuse_req *req);
 void cfs_fuse_locks_lost(struct cfs_fuse *f);
 /* Whether @req is for data of such a handle. */
 bool cfs_fuse_handle_is_lost(const struct cfs_fuse_req *req);
+
+/* --- lazy.c --- */
+
+void cfs_fuse_lazy_init(struct cfs_fuse *f);
+void cfs_fuse_lazy_fini(struct cfs_fuse *f);
+/* How late this mount may see @ino for the sake of an open one; 0: not at all. */
+uint64_t cfs_fuse_lazy_ns(struct cfs_fuse *f, uint64_t ino);
+/* The ioctl of lazy.h on handle @fh of @req's inode; with @ms 0 it is undone. 0; -EINVAL; -ENOTTY;
+ * -EPERM; -ENFILE; -ENOMEM. */
+CFS_AWAITS int cfs_fuse_lazy_set(struct cfs_fuse_req *req, uint64_t fh, uint32_t ms);
+/* The handle is gone. */
+void cfs_fuse_lazy_release(struct cfs_fuse *f, uint64_t ino, uint64_t fh);
 
 /* --- xattr.c --- */
 

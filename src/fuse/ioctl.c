@@ -1,8 +1,8 @@
 /*
- * ioctl(2): inode flags, as chattr(1) and lsattr(1) want them (FS_IOC_GETFLAGS(2const)), in both
- * their forms. Whether the caller may is checked by the kernel since Linux 5.13: owner, and
- * CAP_LINUX_IMMUTABLE for what needs it. Before that it hands these on unchecked, so an older one
- * gets none.
+ * ioctl(2): that a file may be seen late (lazy.h); inode flags, as chattr(1) and lsattr(1) want
+ * them (FS_IOC_GETFLAGS(2const)), in both their forms. Whether the caller may is checked by the
+ * kernel since Linux 5.13: owner, and CAP_LINUX_IMMUTABLE for what needs it. Before that it hands
+ * these on unchecked, so an older one gets none.
  */
 #include <errno.h>
 #include <string.h>
@@ -10,6 +10,7 @@
 
 #include <linux/fs.h>
 
+#include "claudefs/lazy.h"
 #include "fuse/fuse_internal.h"
 
 #define MINOR_CHECKED 34u /* the first version after it */
@@ -116,6 +117,11 @@ static CFS_AWAITS int serve(struct cfs_fuse_req *req, const struct fuse_ioctl_in
 		memcpy(&x, body, sizeof(x));
 		rc = flags_of_x(&x, &flags);
 		return rc < 0 ? rc : flags_set(req, flags);
+	case CLAUDEFS_IOC_LAZY:
+		if (in->in_size < sizeof(flags))
+			return -EINVAL;
+		memcpy(&flags, body, sizeof(flags));
+		return cfs_fuse_lazy_set(req, in->fh, flags);
 	default:
 		return -ENOTTY;
 	}

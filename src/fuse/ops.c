@@ -388,6 +388,7 @@ static CFS_AWAITS void op_release(struct cfs_fuse_req *req)
 {
 	const struct fuse_release_in *in = ARGS(req, fuse_release_in);
 
+	cfs_fuse_lazy_release(req->fuse, req->in.nodeid, in->fh);
 	cfs_fuse_locks_release(req);
 	reply_rc(req, HANDLE(req, release, req->in.nodeid,
 			     (in->flags & O_ACCMODE) != O_RDONLY ? CFS_F_WRITE : 0));

@@ -542,6 +542,7 @@ static void session_destroy(struct cfs_fuse *f)
 	while ((n = cfs_list_pop(&f->requests_idle)) != NULL)
 		free(cfs_list_entry(n, struct cfs_fuse_req, link));
 	cfs_fuse_locks_fini(f);
+	cfs_fuse_lazy_fini(f);
 	free(f);
 }
 
@@ -565,6 +566,7 @@ static struct cfs_fuse *session_create(const struct cfs_fuse_opts *opts)
 	cfs_list_init(&f->requests_idle);
 	cfs_list_init(&f->mem_idle);
 	cfs_fuse_locks_init(f);
+	cfs_fuse_lazy_init(f);
 	cfs_list_init(&f->changing);
 	f->poller.poll = fuse_poll;
 	f->poller.arg = f;

@@ -365,12 +365,14 @@ CFS_AWAITS int cfs_lease_read(struct cfs_meta *m, uint64_t ino, uint64_t session
 /* --- grants --- */
 
 /* A file that somebody has open for writing is not leased: its data changes where nobody looks for
- * leases. */
+ * leases. Nor one that may be seen late. */
 static bool may_have(const struct cfs_meta *m, const struct cfs_inode *i)
 {
 	const struct lease *l = lease_find(m->leases, i->attr.ino);
 
 	if (!S_ISDIR(i->attr.mode) && (!S_ISREG(i->attr.mode) || cfs_inode_is_written(i)))
+		return false;
+	if (cfs_attr_lazy_ms(&i->attr))
 		return false;
 	return !l || ((l->waiting == 0 || CFS_BREAK(GRANT_DURING_RECALL)) &&
 		      l->contended_until_ns <= cfs_now_ns());

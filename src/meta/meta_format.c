@@ -18,7 +18,7 @@ void cfs_meta_add_inode(struct cfs_items *it, const struct cfs_attr *attr)
 	uint8_t *p = cfs_items_add(it, CFS_META_INODE, CFS_ATTR_BYTES);
 	struct cfs_attr a = *attr;
 
-	a.iflags &= ~CFS_IFLAG_ACL;
+	a.iflags &= ~CFS_IFLAGS_DERIVED;
 	if (p)
 		cfs_attr_encode(&a, p);
 }

@@ -19,6 +19,7 @@
 #include "base/util.h"
 #include "meta/acl.h"
 #include "meta/file.h"
+#include "meta/lazy.h"
 #include "meta/lock.h"
 
 #define SLOTS_MIN 64u
@@ -150,7 +151,8 @@ int cfs_inode_put(struct cfs_tables *t, const struct cfs_attr *attr, struct cfs_
 			return -CFS_EBAD_FORMAT;
 		iflags = i->attr.iflags;
 		i->attr = *attr;
-		i->attr.iflags = (attr->iflags & ~CFS_IFLAG_ACL) | (iflags & CFS_IFLAG_ACL);
+		i->attr.iflags = (attr->iflags & ~CFS_IFLAGS_DERIVED) |
+				 (iflags & CFS_IFLAGS_DERIVED);
 		if (i->dir)
 			dir_counts(i);
 		*out = i;
@@ -162,7 +164,7 @@ int cfs_inode_put(struct cfs_tables *t, const struct cfs_attr *attr, struct cfs_
 	if (!i)
 		return -ENOMEM;
 	i->attr = *attr;
-	i->attr.iflags &= ~CFS_IFLAG_ACL; /* it has no xattrs yet */
+	i->attr.iflags &= ~CFS_IFLAGS_DERIVED; /* it has no xattrs yet */
 	if (S_ISDIR(attr->mode)) {
 		i->dir = cfs_stock_calloc(sizeof(*i->dir));
 		if (!i->dir) {
@@ -243,15 +245,20 @@ int cfs_inode_set_open(struct cfs_inode *i, uint64_t session, struct cfs_opens n
 
 /* --- extended attributes --- */
 
-/* Whoever asks for attributes learns whether there is an ACL to be asked for. */
-static void acl_flag(struct cfs_inode *i)
+/* Whoever asks for attributes learns whether there is an ACL to be asked for, and how late the
+ * file may be seen. */
+static void derive_flags(struct cfs_inode *i)
 {
-	i->attr.iflags &= ~CFS_IFLAG_ACL;
+	i->attr.iflags &= ~CFS_IFLAGS_DERIVED;
 	for (const struct cfs_xattr *x = i->xattrs; x; x = x->next) {
 		struct cfs_bytes name = { x->bytes, x->name_bytes };
 
 		if (cfs_acl_is_access(name) || cfs_acl_is_default(name))
 			i->attr.iflags |= CFS_IFLAG_ACL;
+		if (cfs_lazy_is(name))
+			i->attr.iflags |= cfs_lazy_ms((struct cfs_bytes){ x->bytes + x->name_bytes,
+									  x->value_bytes })
+					  << 8;
 	}
 }
 
@@ -285,7 +292,7 @@ int cfs_xattr_put(struct cfs_inode *i, const void *name, uint32_t name_bytes, co
 	x->next = NULL;
 	*link = x;
 	i->xattr_bytes += name_bytes + value_bytes;
-	acl_flag(i);
+	derive_flags(i);
 	return 0;
 }
 
@@ -301,7 +308,7 @@ void cfs_xattr_remove(struct cfs_inode *i, const void *name, uint32_t name_bytes
 	*link = x->next;
 	i->xattr_bytes -= x->name_bytes + x->value_bytes;
 	free(x);
-	acl_flag(i);
+	derive_flags(i);
 }
 
 /* --- dentries --- */

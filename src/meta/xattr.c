@@ -12,6 +12,7 @@
 #include "base/util.h"
 #include "meta/acl.h"
 #include "meta/iflags.h"
+#include "meta/lazy.h"
 #include "meta/lease.h"
 #include "meta/meta_internal.h"
 
@@ -39,7 +40,7 @@ static int check_name(struct cfs_bytes name)
 		if (has_prefix(name, prefixes[k]))
 			return name.len > strlen(prefixes[k]) ? 0 : -EINVAL;
 	}
-	return is_acl(name) ? 0 : -EOPNOTSUPP;
+	return is_acl(name) || cfs_lazy_is(name) ? 0 : -EOPNOTSUPP;
 }
 
 /* @bytes from the reply's buffer as data, or their number alone when no room was asked for. */
@@ -126,6 +127,10 @@ static int set_check(const struct cfs_msg *msg, const struct cfs_inode *i)
 
 	if (has_prefix(msg->name, "user.") && !S_ISREG(i->attr.mode) && !i->dir)
 		return -EPERM;
+	if (cfs_lazy_is(msg->name) && !S_ISREG(i->attr.mode))
+		return -EOPNOTSUPP;
+	if (cfs_lazy_is(msg->name) && cfs_lazy_ms(msg->data) == 0)
+		return -EINVAL;
 	if (is_old && (msg->flags & CFS_F_XATTR_CREATE))
 		return -EEXIST;
 	if (!is_old && (msg->flags & CFS_F_XATTR_REPLACE))

@@ -259,6 +259,14 @@ struct cfs_attr {
 /* In iflags of a reply: it has an access or a default ACL. Follows from the extended attributes; in
  * an item it says nothing. */
 #define CFS_IFLAG_ACL 0x80000000u
+/* Follows from them too: how late the file may be seen, ms (leases.md). */
+#define CFS_IFLAGS_LAZY 0xffff00u
+#define CFS_LAZY_MS_MAX 60000u
+static inline uint32_t cfs_attr_lazy_ms(const struct cfs_attr *a)
+{
+	return (a->iflags & CFS_IFLAGS_LAZY) >> 8;
+}
+#define CFS_IFLAGS_DERIVED (CFS_IFLAG_ACL | CFS_IFLAGS_LAZY)
 
 /* iflags; values as of FS_IOC_GETFLAGS, lsattr(1): */
 #define CFS_IFLAG_IMMUTABLE 0x10u

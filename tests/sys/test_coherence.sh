@@ -8,6 +8,7 @@
 #   breaks/NAME-MODE with a rule taken out the suite finds something
 #   stop             one mount's process is stopped
 #   lazy             consistency=lazy: the matrix fails where it should
+#   late/RULE        how late what is seen, by the mount's consistency or the file's (tests/sys/stale.c)
 #   counted          what an only client has cached costs no request
 . "$(dirname "$0")/lib.sh"
 
@@ -184,6 +185,20 @@ lazy_case() {
 	with 3 tcp-1 lazy
 }
 
+# late RULE TIME_MS: the second mount looks at what the first changes.
+late() {
+	local out=$CFS_SCRATCH/stale.out
+	timeout 600 "$CFS_BUILD/tests/sys/stale" "$1" "$2" "$(count 3 30)" "${more[0]}" "$mnt" >"$out" 2>&1 ||
+		fail "$(grep -m 1 '^#' "$out" || tail -n 1 "$out")"
+	counts=$(tail -n 1 "$out")
+}
+
+# late_case CONSISTENCY RULE TIME_MS
+late_case() {
+	more_options=consistency=$1
+	with 2 tcp-1 late "$2" "$3"
+}
+
 requests() {
 	"$CFS_BIN" stats "$mnt" | awk '$1 ~ /^fuse\.[A-Z_]+$/ && $1 !~ /^fuse\.(OPEN|OPENDIR|RELEASE|RELEASEDIR|FLUSH|FORGET|BATCH_FORGET|STATFS)$/ { n += $2 } END { print n + 0 }'
 }
@@ -258,6 +273,12 @@ while read -r name mode; do
 done <"$sys/coherence/breaks"
 if [ "$CFS_COUNTS" = full ] || [ "$CFS_CASE" = stale-list ]; then case_run stale-list stale_list; fi
 case_run counted fs_with tcp-1 2G counted
+case_run late/strict late_case strict strict 0
+case_run late/close-to-open late_case close-to-open close-to-open 1000
+case_run late/lazy late_case lazy lazy 1000
+case_run late/lazy-300 late_case lazy:300 lazy 300
+case_run late/file late_case strict xattr 400
+case_run late/open late_case strict ioctl 400
 # With small counts by their names only.
 for c in stop lazy; do
 	[ "$CFS_COUNTS" = full ] || [ "$CFS_CASE" = "$c" ] || continue

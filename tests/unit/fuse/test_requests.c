@@ -16,6 +16,7 @@
 #include <cmocka.h>
 #include <linux/fs.h>
 
+#include "claudefs/lazy.h"
 #include "fuse/fuse_internal.h"
 #include "lib/test_fiber.h"
 
@@ -29,15 +30,16 @@ struct wire {
 	struct cfs_fuse_opts opts;
 };
 
-static uint32_t stub_iflags;
+static uint32_t stub_iflags, stub_mode = S_IFDIR | 0755;
 
 static int stub_getattr(struct cfs_client_op *op, uint64_t ino, struct cfs_attr *attr_out)
 {
 	(void)op;
 	*attr_out = (struct cfs_attr){ .iflags = stub_iflags,
 				       .ino = ino,
-				       .mode = S_IFDIR | 0755,
+				       .mode = stub_mode,
 				       .nlink = 2,
+				       .uid = 42,
 				       .mtime = -1,
 				       .parent = 1 };
 	return ino > 1000 ? -ESTALE : 0;
@@ -174,6 +176,7 @@ static ssize_t receive(struct wire *w, struct fuse_out_header *h, void *out, siz
 
 /* Behind the header of the last reply. */
 static ssize_t last_bytes;
+static uint32_t ask_uid;
 
 /* A request of @args; waits for its reply. */
 static int ask(struct wire *w, uint32_t opcode, uint64_t nodeid, const void *args,
@@ -185,6 +188,7 @@ static int ask(struct wire *w, uint32_t opcode, uint64_t nodeid, const void *arg
 		.opcode = opcode,
 		.unique = ++w->unique,
 		.nodeid = nodeid,
+		.uid = ask_uid,
 	};
 	struct fuse_out_header h;
 
@@ -338,6 +342,83 @@ static int ask_ioctl(struct wire *w, uint32_t cmd, const void *arg, uint32_t in_
 	if (rc == 0)
 		memcpy(out, reply.body, out_bytes);
 	return rc;
+}
+
+/* How long the kernel may keep the attributes of inode 5, ms. */
+static uint64_t keeps_ms(struct wire *w)
+{
+	const struct fuse_getattr_in in = { 0 };
+	struct fuse_attr_out out;
+
+	assert_int_equal(ask(w, FUSE_GETATTR, 5, &in, sizeof(in), &out, sizeof(out)), 0);
+	return out.attr_valid * 1000 + out.attr_valid_nsec / 1000000;
+}
+
+static int mark_lazy(struct wire *w, uint64_t fh, uint32_t ms)
+{
+	struct {
+		struct fuse_ioctl_in in;
+		uint32_t ms;
+	} args = { { .fh = fh, .cmd = CLAUDEFS_IOC_LAZY, .in_size = 4 }, ms };
+	struct fuse_ioctl_out out;
+
+	return ask(w, FUSE_IOCTL, 5, &args, sizeof(args.in) + 4, &out, sizeof(out));
+}
+
+static void release_handle(struct wire *w, uint64_t fh)
+{
+	const struct fuse_release_in in = { .fh = fh };
+
+	(void)ask(w, FUSE_RELEASE, 5, &in, sizeof(in), NULL, 0);
+}
+
+CFS_TEST_FIBER(an_open_may_be_lazy)
+{
+	struct wire w;
+
+	begin(&w);
+	agree(&w);
+	assert_int_equal(mark_lazy(&w, 1, 500), -ENOTTY); /* no file */
+	stub_mode = S_IFREG | 0644;
+	assert_int_equal(mark_lazy(&w, 1, CLAUDEFS_LAZY_MS_MAX + 1), -EINVAL);
+	ask_uid = 43;
+	assert_int_equal(mark_lazy(&w, 1, 500), -EPERM);
+	assert_int_equal(keeps_ms(&w), 0);
+	ask_uid = 42;
+	assert_int_equal(mark_lazy(&w, 1, 500), 0);
+	ask_uid = 0;
+	assert_int_equal(mark_lazy(&w, 2, 2500), 0);
+	assert_int_equal(keeps_ms(&w), 2500);
+	release_handle(&w, 3);
+	release_handle(&w, 2);
+	assert_int_equal(keeps_ms(&w), 500);
+	assert_int_equal(mark_lazy(&w, 1, 700), 0);
+	assert_int_equal(keeps_ms(&w), 700);
+	assert_int_equal(mark_lazy(&w, 1, 0), 0);
+	assert_int_equal(keeps_ms(&w), 0);
+	assert_int_equal(mark_lazy(&w, 4, 100), 0); /* and the end finds it */
+	stub_mode = S_IFDIR | 0755;
+	finish(&w);
+}
+
+CFS_TEST_FIBER(a_file_may_be_lazy)
+{
+	const struct fuse_open_in in = { .flags = O_RDONLY };
+	struct fuse_open_out out;
+	struct wire w;
+
+	begin(&w);
+	agree(&w);
+	stub_iflags = 1500u << 8 | CFS_IFLAG_ACL | CFS_IFLAG_IMMUTABLE;
+	assert_int_equal(keeps_ms(&w), 1500);
+	assert_int_equal(ask(&w, FUSE_OPEN, 5, &in, sizeof(in), &out, sizeof(out)), 0);
+	assert_int_equal(out.open_flags & (FOPEN_KEEP_CACHE | FOPEN_DIRECT_IO), FOPEN_KEEP_CACHE);
+	stub_iflags = CFS_IFLAG_ACL | CFS_IFLAG_IMMUTABLE;
+	assert_int_equal(keeps_ms(&w), 0);
+	assert_int_equal(ask(&w, FUSE_OPEN, 5, &in, sizeof(in), &out, sizeof(out)), 0);
+	assert_int_equal(out.open_flags & FOPEN_KEEP_CACHE, 0);
+	stub_iflags = 0;
+	finish(&w);
 }
 
 CFS_TEST_FIBER(ioctls_get_and_set_inode_flags)
@@ -732,6 +813,8 @@ int main(void)
 		cmocka_unit_test(nothing_is_served_before_init),
 		cmocka_unit_test(an_old_kernel_is_refused),
 		cmocka_unit_test(arguments_reach_handlers),
+		cmocka_unit_test(an_open_may_be_lazy),
+		cmocka_unit_test(a_file_may_be_lazy),
 		cmocka_unit_test(ioctls_get_and_set_inode_flags),
 		cmocka_unit_test(flags_of_open_reach_handlers),
 		cmocka_unit_test(malformed_requests_get_errors),

@@ -244,6 +244,19 @@ CFS_TEST_SIM(what_is_written_is_not_leased)
 	harness_finish(h);
 }
 
+CFS_TEST_SIM(what_may_be_seen_late_is_not_leased)
+{
+	struct harness *h = begin(&one);
+	uint64_t f;
+
+	assert_int_equal(hs_create(h, HARNESS_ROOT, "f", S_IFREG | 0644, 0, &f), 0);
+	assert_int_equal(hs_setxattr(h, f, "claudefs.lazy", "500", 3, 0), 0);
+	assert_int_equal(look(h, A, f, NULL), 0);
+	assert_int_equal(hs_setxattr(h, f, "user.a", "500", 3, 0), 0);
+	assert_int_equal(look(h, A, f, NULL), 0);
+	harness_finish(h);
+}
+
 CFS_TEST_SIM(leases_outlive_a_restart_and_end_with_their_session)
 {
 	struct harness *h = begin(&one);
@@ -314,6 +327,7 @@ int main(void)
 		cmocka_unit_test(who_shares_is_asked_too),
 		cmocka_unit_test(an_answer_is_for_its_recall),
 		cmocka_unit_test(what_is_written_is_not_leased),
+		cmocka_unit_test(what_may_be_seen_late_is_not_leased),
 		cmocka_unit_test(leases_outlive_a_restart_and_end_with_their_session),
 		cmocka_unit_test(transactions_wait_with_nothing_locked),
 	};

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "base/util.h"
 #include "harness.h"
 #include "lib/test_fiber.h"
 
@@ -119,6 +120,49 @@ CFS_TEST_SIM(namespaces)
 	finish(h);
 }
 
+static CFS_AWAITS uint32_t lazy_ms(struct harness *h, uint64_t ino)
+{
+	struct cfs_attr a;
+
+	assert_int_equal(hs_getattr(h, ino, &a), 0);
+	return cfs_attr_lazy_ms(&a);
+}
+
+CFS_TEST_SIM(how_late_a_file_may_be_seen)
+{
+	static const char *const wrong[] = { "",         "0",  "000", "60001", "4294967297",
+					     "99999999", "-1", "1s",  " 5",    "5\n" };
+	static const char name[] = "claudefs.lazy";
+	uint64_t f, l, d;
+	struct harness *h = start(&f);
+
+	for (uint32_t k = 0; k < CFS_ARRAY_COUNT(wrong); k++)
+		assert_int_equal(hs_setxattr(h, f, name, wrong[k], (uint32_t)strlen(wrong[k]), 0),
+				 -EINVAL);
+	assert_int_equal(hs_setxattr(h, f, "claudefs.lazyy", "1", 1, 0), -EOPNOTSUPP);
+	assert_int_equal(lazy_ms(h, f), 0);
+	assert_int_equal(hs_symlink(h, HARNESS_ROOT, "l", "f", &l), 0);
+	assert_int_equal(hs_mkdir(h, HARNESS_ROOT, "d", &d), 0);
+	assert_int_equal(hs_setxattr(h, l, name, "1", 1, 0), -EOPNOTSUPP);
+	assert_int_equal(hs_setxattr(h, d, name, "1", 1, 0), -EOPNOTSUPP);
+	assert_int_equal(hs_setxattr(h, f, name, "60000", 5, 0), 0);
+	assert_int_equal(lazy_ms(h, f), 60000);
+	assert_int_equal(hs_setxattr(h, f, name, "0250", 4, 0), 0);
+	assert_int_equal(lazy_ms(h, f), 250);
+	/* Beside other attributes, and after a restart. */
+	assert_int_equal(hs_setxattr(h, f, "user.a", "x", 1, 0), 0);
+	assert_int_equal(hs_chmod(h, f, 0600), 0);
+	assert_int_equal(lazy_ms(h, f), 250);
+	harness_checkpoint(h);
+	harness_sync(h);
+	harness_stop(h);
+	harness_start(h);
+	assert_int_equal(lazy_ms(h, f), 250);
+	assert_int_equal(drop(h, f, name), 0);
+	assert_int_equal(lazy_ms(h, f), 0);
+	finish(h);
+}
+
 CFS_TEST_SIM(limits_and_checkpoint)
 {
 	uint64_t f;
@@ -215,9 +259,12 @@ CFS_TEST_SIM(removed_while_written)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(set_get_list_remove),   cmocka_unit_test(namespaces),
-		cmocka_unit_test(limits_and_checkpoint), cmocka_unit_test(names_fit_a_list),
+		cmocka_unit_test(set_get_list_remove),
+		cmocka_unit_test(namespaces),
+		cmocka_unit_test(limits_and_checkpoint),
+		cmocka_unit_test(names_fit_a_list),
 		cmocka_unit_test(removed_while_written),
+		cmocka_unit_test(how_late_a_file_may_be_seen),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
