@@ -17,8 +17,8 @@
  *
  * The kernel keeps attributes and pages of a file, not of an open: so all of the mount see that
  * file late meanwhile, and until the time has passed once more; only its owner and root may ask for
- * it (EPERM). A time of 0 ends it; of several the longest counts. EINVAL: above CLAUDEFS_LAZY_MS_MAX;
- * ENOTTY: no regular file, or of another file system.
+ * it (EPERM). A time of 0 ends it; of several the longest counts. EINVAL: above
+ *CLAUDEFS_LAZY_MS_MAX; ENOTTY: no regular file, or of another file system.
  *
  * What is seen late is what others change of the file: attributes, permissions among them, and
  * contents, also by a later open(2). What is changed on the mount itself is seen at once there, and
