@@ -31,6 +31,7 @@
 #include "claudefs/lazy.h"
 
 #define BASE_BYTES 4096u
+#define PATH_BYTES 512u
 #define STATES 250u
 #define TICKS_MS 20u /* the kernel counts time-outs in ticks, and rounds up */
 #define FRESH_ROUNDS 5u
@@ -72,7 +73,7 @@ static void pause_shortly(void)
 
 /* A file as two mounts have it. */
 struct file {
-	char by_observer[4096], by_changer[4096];
+	char by_observer[PATH_BYTES], by_changer[PATH_BYTES];
 	int fd; /* of the observer; kept */
 	uint32_t state;
 };
@@ -283,7 +284,7 @@ static void of_one_file(struct file *f, struct file *other, uint32_t rounds)
 
 int main(int argc, char **argv)
 {
-	struct file f, other;
+	static struct file f, other;
 	uint32_t rounds;
 	unsigned late_ways;
 
