@@ -26,6 +26,7 @@
 #include "proto/msg.h"
 
 struct cfs_client;
+struct cfs_client_op;
 
 #define CFS_CLIENT_ADDRS_MAX 16
 
