@@ -78,6 +78,7 @@ CFS_AWAITS void cfs_shard_destroy(struct cfs_shard *sh)
 		if (sh->part[i])
 			sh->ops[i]->destroy(sh->part[i]);
 	cfs_answers_destroy(sh->answers);
+	free(sh->over);
 	free(sh);
 }
 
@@ -114,6 +115,21 @@ static int apply_session_end(struct cfs_shard *sh, const struct cfs_item *item)
 	return 0;
 }
 
+static int apply_session_over(struct cfs_shard *sh, const struct cfs_item *item)
+{
+	struct cfs_item_session_end h;
+
+	if (item->len_bytes != sizeof(h))
+		return -CFS_EBAD_FORMAT;
+	memcpy(&h, item->data, sizeof(h));
+	if (!sh->over)
+		sh->over = calloc(CFS_SHARD_OVER_MAX, sizeof(*sh->over));
+	if (!sh->over)
+		return -ENOMEM;
+	sh->over[sh->over_at++ % CFS_SHARD_OVER_MAX] = cfs_from_le64(h.session);
+	return 0;
+}
+
 static int apply_state(struct cfs_shard *sh, const struct cfs_item *item, bool is_load)
 {
 	struct cfs_item_shard_state h;
@@ -136,6 +152,8 @@ static int apply_item(struct cfs_shard *sh, const struct cfs_item *item,
 		return cfs_answers_apply(sh->answers, item);
 	case CFS_ITEM_SESSION_END:
 		return apply_session_end(sh, item);
+	case CFS_ITEM_SESSION_OVER:
+		return apply_session_over(sh, item);
 	case CFS_ITEM_SHARD_STATE:
 		return apply_state(sh, item, is_load);
 	default:
@@ -377,6 +395,13 @@ static CFS_AWAITS int checkpoint_own(struct cfs_shard *sh, struct cfs_checkpoint
 	const struct cfs_answer *e;
 	int rc = cfs_shard_checkpoint_add(c, CFS_ITEM_SHARD_STATE, &state, sizeof(state));
 
+	/* Oldest first; one that ends meanwhile has a record behind the checkpoint's begin. */
+	for (uint32_t i = sh->over_at, n = 0; rc == 0 && sh->over && n < CFS_SHARD_OVER_MAX; n++) {
+		struct cfs_item_session_end h = { cfs_to_le64(cfs_shard_over(sh, i + n)) };
+
+		if (cfs_shard_over(sh, i + n))
+			rc = cfs_shard_checkpoint_add(c, CFS_ITEM_SESSION_OVER, &h, sizeof(h));
+	}
 	while (rc == 0 && cfs_answers_next(sh->answers, &session, &seq, &floor, &e)) {
 		uint8_t buf[sizeof(struct cfs_item_answer) + CFS_ANSWER_BYTES_MAX];
 		struct cfs_item_answer h = {
@@ -524,6 +549,26 @@ static bool has_session(const struct cfs_shard *sh, uint64_t session)
 		    sh->ops[i]->has_session(sh->part[i], session))
 			return true;
 	return cfs_answers_has_session(sh->answers, session);
+}
+
+#define OVER_BYTES (sizeof(struct cfs_item_session_end) + sizeof(struct cfs_item_header))
+
+CFS_AWAITS int cfs_shard_session_over(struct cfs_shard *sh, uint64_t session)
+{
+	struct cfs_item_session_end h = { cfs_to_le64(session) };
+	struct cfs_items it;
+	int rc;
+
+	if (!sh->over)
+		sh->over = calloc(CFS_SHARD_OVER_MAX, sizeof(*sh->over));
+	rc = sh->over ? cfs_shard_reserve(sh, OVER_BYTES, true) : -ENOMEM;
+	if (rc < 0)
+		return rc;
+	cfs_shard_items(sh, &it);
+	memcpy(cfs_items_add(&it, CFS_ITEM_SESSION_OVER, sizeof(h)), &h, sizeof(h));
+	cfs_shard_commit(sh, &it, NULL, 0, NULL);
+	cfs_shard_unreserve(sh, OVER_BYTES, true);
+	return cfs_store_sync(sh->store);
 }
 
 CFS_AWAITS void cfs_shard_session_end(struct cfs_shard *sh, uint64_t session)

@@ -16,6 +16,7 @@ enum cfs_shard_item_kind {
 	CFS_ITEM_ANSWER = 1,
 	CFS_ITEM_SESSION_END = 2,
 	CFS_ITEM_SHARD_STATE = 3,
+	CFS_ITEM_SESSION_OVER = 4, /* struct cfs_item_session_end; in shard 0, before any other */
 };
 
 /* Kept for exactly once: what a change was answered. */

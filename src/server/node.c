@@ -493,11 +493,14 @@ static CFS_AWAITS int start_steps(struct cfs_node *n, char *err_out, uint32_t er
 	rc = cfs_node_sessions_share(n);
 	if (rc < 0)
 		return rc;
+	cfs_node_sessions_refuse_over(n);
 	if (lost && !is_new && !was_stopped(n))
 		leases_doubt(n);
 	n->started_ns = cfs_now_ns();
 	n->is_serving = true;
 	rc = each_core(n, core_resume);
+	if (rc == 0)
+		cfs_node_sessions_release_over(n);
 	/* Who was served before was in the process that has ended. */
 	if (rc == 0 && !n->opts.listen && !n->opts.sim)
 		cfs_node_sessions_end_all(n);

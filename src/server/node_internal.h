@@ -99,6 +99,8 @@ struct cfs_node {
 	uint64_t tick, started_ns, syncs;
 	uint64_t session_life_ns;
 	uint64_t lost_epoch; /* the last one that began without a tail; 0: none */
+	uint64_t half_over[CFS_SHARD_OVER_MAX]; /* sessions that had ended, but not everywhere */
+	uint32_t half_over_count;
 };
 
 static inline uint32_t node_store_of(const struct cfs_node *n, uint32_t shard)
@@ -129,6 +131,9 @@ CFS_AWAITS int cfs_node_watch(struct node_core *c, const struct cfs_msg *req, st
 			      struct cfs_buf **buf);
 /* On every core: what the session held is dropped, nothing of it is carried out any more. */
 CFS_AWAITS void cfs_node_session_end(struct cfs_node *n, uint64_t id);
+/* At a start: sessions whose end a crash may have cut short are not let in, and later released. */
+CFS_AWAITS void cfs_node_sessions_refuse_over(struct cfs_node *n);
+CFS_AWAITS void cfs_node_sessions_release_over(struct cfs_node *n);
 int cfs_node_recall(void *core, uint64_t session, uint32_t shard, uint64_t ino, uint64_t stamp);
 CFS_AWAITS void cfs_node_sessions_run(void *core); /* fiber: ends sessions that fell silent */
 int cfs_node_sessions_wake(void *core);            /* whoever watches is told that we end */

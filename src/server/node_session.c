@@ -259,18 +259,56 @@ static CFS_AWAITS int release_here(void *arg)
 	return 0;
 }
 
-CFS_AWAITS void cfs_node_session_end(struct cfs_node *n, uint64_t id)
+static CFS_AWAITS void on_all(struct cfs_node *n, uint64_t id, int (*fn)(void *))
 {
 	struct session_job j = { .id = id };
 
 	for (uint32_t k = 0; k < n->cores; k++) {
 		j.core = &n->core[k];
-		cfs_core_call(k, refuse_here, &j);
+		cfs_core_call(k, fn, &j);
 	}
-	for (uint32_t k = 0; k < n->cores; k++) {
-		j.core = &n->core[k];
-		cfs_core_call(k, release_here, &j);
+}
+
+/* What is released in part must not come back with a restart. */
+static CFS_AWAITS int over_here(void *arg)
+{
+	struct session_job *j = arg;
+	int rc = CFS_BREAK(NO_SESSION_OVER) ? 0 : cfs_shard_session_over(j->core->shards[0], j->id);
+
+	if (rc < 0)
+		cfs_err("a session's end is not on the device: after a crash it may come back with "
+			"less than it had",
+			"session=%016llx cause=%s", (unsigned long long)j->id, cfs_err_text(rc));
+	return 0;
+}
+
+CFS_AWAITS void cfs_node_session_end(struct cfs_node *n, uint64_t id)
+{
+	struct session_job j = { .core = &n->core[0], .id = id };
+
+	on_all(n, id, refuse_here);
+	cfs_core_call(0, over_here, &j);
+	on_all(n, id, release_here);
+}
+
+/* Their shards still hold something for them, as everybody knows by now. */
+CFS_AWAITS void cfs_node_sessions_refuse_over(struct cfs_node *n)
+{
+	n->half_over_count = 0;
+	for (uint32_t i = 0; i < CFS_SHARD_OVER_MAX; i++) {
+		uint64_t id = cfs_shard_over(n->core[0].shards[0], i);
+
+		if (id && session_find(&n->core[0], id))
+			n->half_over[n->half_over_count++] = id;
+		if (id)
+			on_all(n, id, refuse_here);
 	}
+}
+
+CFS_AWAITS void cfs_node_sessions_release_over(struct cfs_node *n)
+{
+	for (uint32_t i = 0; i < n->half_over_count; i++)
+		on_all(n, n->half_over[i], release_here);
 }
 
 /* --- recalls --- */

@@ -97,12 +97,28 @@ void keep_hooks(struct keep_mount *m, struct cfs_client_opts *opts)
 	opts->recall_ctx = m;
 }
 
-void keep_reset(struct keep_mount *m, const uint64_t *inos, uint32_t count)
+void keep_reset(struct keep_mount *m, const uint64_t *inos, uint32_t count, uint32_t dirs)
 {
 	cfs_assert(count <= KEEP_INODES_MAX);
 	memset(m->inode, 0, sizeof(m->inode));
-	for (uint32_t i = 0; i < count; i++)
+	for (uint32_t i = 0; i < count; i++) {
 		m->inode[i].ino = inos[i];
+		m->inode[i].is_dir = i < dirs;
+		cfs_waitq_init(&m->inode[i].unlocked);
+	}
+}
+
+static CFS_AWAITS void look_begin(struct keep_inode *dir)
+{
+	while (dir->is_locked)
+		(void)cfs_waitq_wait(&dir->unlocked);
+	dir->lookers++;
+}
+
+static void look_end(struct keep_inode *dir)
+{
+	dir->lookers--;
+	cfs_waitq_wake_all(&dir->unlocked);
 }
 
 /* --- what may be kept --- */
@@ -140,16 +156,22 @@ static bool counts(struct keep_mount *m, uint64_t until_ns)
 	return is_hit;
 }
 
+bool keep_peek_stat(struct keep_mount *m, uint32_t inode, struct cfs_attr *out)
+{
+	const struct keep_inode *k = &m->inode[inode];
+
+	*out = k->attr;
+	return counts(m, k->attr_until_ns);
+}
+
 CFS_AWAITS int keep_stat(struct keep_mount *m, uint32_t inode, struct cfs_attr *out)
 {
 	struct keep_inode *k = &m->inode[inode];
 	struct ask a;
 	int rc;
 
-	if (counts(m, k->attr_until_ns)) {
-		*out = k->attr;
+	if (keep_peek_stat(m, inode, out))
 		return 0;
-	}
 	ask_begin(m, &a);
 	rc = cfs_client_getattr(&a.op, k->ino, out);
 	if (rc == 0) {
@@ -185,6 +207,15 @@ static CFS_AWAITS int look_at_page(struct keep_mount *m, uint32_t inode, int64_t
 		k->has_page = false;
 	*mtime_out = attr.mtime;
 	return rc;
+}
+
+bool keep_peek_read(struct keep_mount *m, uint32_t inode, uint64_t *out)
+{
+	const struct keep_inode *k = &m->inode[inode];
+
+	*out = k->page;
+	return k->opens > 0 && k->is_open_cached && k->has_page && k->page_mtime == k->attr.mtime &&
+	       counts(m, k->attr_until_ns);
 }
 
 CFS_AWAITS int keep_read(struct keep_mount *m, uint32_t inode, uint64_t *out)
@@ -244,6 +275,14 @@ static struct cfs_client_name name_at(uint32_t name)
 	return (struct cfs_client_name){ names[name], 2 };
 }
 
+bool keep_peek_lookup(struct keep_mount *m, uint32_t inode, uint32_t name, uint64_t *out)
+{
+	const struct keep_inode *k = &m->inode[inode];
+
+	*out = k->name[name];
+	return counts(m, k->name_until_ns[name]);
+}
+
 CFS_AWAITS int keep_lookup(struct keep_mount *m, uint32_t inode, uint32_t name, uint64_t *out)
 {
 	struct keep_inode *k = &m->inode[inode];
@@ -251,18 +290,19 @@ CFS_AWAITS int keep_lookup(struct keep_mount *m, uint32_t inode, uint32_t name, 
 	struct ask a;
 	int rc;
 
-	if (counts(m, k->name_until_ns[name])) {
-		*out = k->name[name];
+	if (keep_peek_lookup(m, inode, name, out))
 		return 0;
-	}
+	look_begin(k);
 	ask_begin(m, &a);
 	rc = cfs_client_lookup(&a.op, k->ino, name_at(name), &attr);
-	if (rc < 0 && rc != -ENOENT)
-		return rc;
-	*out = rc == 0 ? keep_entry(attr.ino, attr.mode) : 0;
-	k->name_until_ns[name] = until(&a, k);
-	k->name[name] = *out;
-	return 0;
+	if (rc == 0 || rc == -ENOENT) {
+		*out = rc == 0 ? keep_entry(attr.ino, attr.mode) : 0;
+		k->name_until_ns[name] = until(&a, k);
+		k->name[name] = *out;
+		rc = 0;
+	}
+	look_end(k);
+	return rc;
 }
 
 /* All entries, into @out where their names are those of the round. */
@@ -285,6 +325,14 @@ static int list_take(const struct cfs_client_page *page, uint64_t out[KEEP_NAMES
 	return 0;
 }
 
+bool keep_peek_list(struct keep_mount *m, uint32_t inode, uint64_t out[KEEP_NAMES])
+{
+	const struct keep_inode *k = &m->inode[inode];
+
+	memcpy(out, k->list, sizeof(k->list));
+	return !k->is_locked && counts(m, k->list_until_ns);
+}
+
 CFS_AWAITS int keep_list(struct keep_mount *m, uint32_t inode, uint64_t out[KEEP_NAMES])
 {
 	struct keep_inode *k = &m->inode[inode];
@@ -292,29 +340,34 @@ CFS_AWAITS int keep_list(struct keep_mount *m, uint32_t inode, uint64_t out[KEEP
 	struct ask a;
 	int rc;
 
-	if (counts(m, k->list_until_ns)) {
-		memcpy(out, k->list, sizeof(k->list));
+	if (keep_peek_list(m, inode, out))
 		return 0;
-	}
 	memset(out, 0, sizeof(k->list));
+	look_begin(k);
 	ask_begin(m, &a);
 	rc = cfs_client_readdir(&a.op, k->ino, 0, LIST_BYTES, false, &page);
-	if (rc < 0)
-		return rc;
-	rc = page.is_last ? list_take(&page, out) : -EIO;
-	cfs_client_bytes_fini(&page.bytes);
+	if (rc == 0) {
+		rc = page.is_last ? list_take(&page, out) : -EIO;
+		cfs_client_bytes_fini(&page.bytes);
+	}
 	if (rc == 0) {
 		k->list_until_ns = until(&a, k);
 		memcpy(k->list, out, sizeof(k->list));
 	}
+	look_end(k);
 	return rc;
 }
 
 /* --- changes by this mount --- */
 
-void keep_change_begin(struct keep_mount *m, uint32_t inode)
+CFS_AWAITS void keep_change_begin(struct keep_mount *m, uint32_t inode)
 {
-	m->inode[inode].changing++;
+	struct keep_inode *k = &m->inode[inode];
+
+	while (k->is_dir && (k->is_locked || k->lookers > 0))
+		(void)cfs_waitq_wait(&k->unlocked);
+	k->is_locked = k->is_dir;
+	k->changing++;
 }
 
 void keep_change_end(struct keep_mount *m, uint32_t inode, uint32_t name)
@@ -327,6 +380,8 @@ void keep_change_end(struct keep_mount *m, uint32_t inode, uint32_t name)
 	k->list_until_ns = 0;
 	if (name < KEEP_NAMES)
 		k->name_until_ns[name] = 0;
+	k->is_locked = false;
+	cfs_waitq_wake_all(&k->unlocked);
 }
 
 void keep_written(struct keep_mount *m, uint32_t inode)

@@ -12,7 +12,8 @@
 #include "server/fsck.h"
 
 #define CLIENTS 4u
-#define ROUNDS 5u
+#define ROUNDS 8u
+#define PEEKS_MAX 500u
 #define JOIN_NS (1200 * SIM_S)
 #define ROUND_NS (3600 * SIM_S) /* until no trouble is made any more */
 
@@ -39,7 +40,7 @@ static CFS_AWAITS void mount_open(struct share *sh, uint32_t index)
 	keep_hooks(&m->keep, &opts);
 	m->lone = sim_lone_open(sh->sim, &opts);
 	m->keep.client = m->lone->client;
-	keep_reset(&m->keep, sh->ino, SHARE_INODES);
+	keep_reset(&m->keep, sh->ino, SHARE_INODES, SHARE_DIRS);
 	sh->mount[index] = m;
 }
 
@@ -56,7 +57,11 @@ static CFS_AWAITS void worker_run(void *arg)
 	struct share_worker *w = arg;
 	struct share *sh = w->share;
 
-	while (sh->steps_left > 0) {
+	/* One mount is often alone for a while. */
+	if (sh->alone && w->mount != sh->mount[sh->alone - 1])
+		(void)cfs_sleep_ns(sim_rand(&w->rand) % (SHARE_ALONE_PACES * sh->pace_ns + 1));
+	while (w->steps > 0) {
+		w->steps--;
 		sh->steps_left--;
 		share_step(w);
 	}
@@ -65,33 +70,70 @@ static CFS_AWAITS void worker_run(void *arg)
 	cfs_waitq_wake_all(&sh->sim->wake);
 }
 
-static void workers_start(struct share *sh, struct share_mount *m)
+/* The machine's kernel goes on whatever its client does. */
+static CFS_AWAITS void peeker_run(void *arg)
+{
+	struct share_worker *w = arg;
+	struct share *sh = w->share;
+
+	for (uint32_t i = 0; i < PEEKS_MAX && sh->busy > 0;) {
+		(void)cfs_sleep_ns(1 + sim_rand(&w->rand) % sh->peek_ns);
+		i += share_peek(w);
+	}
+	w->mount->peeker = NULL;
+	sh->peekers--;
+	cfs_waitq_wake_all(&sh->sim->wake);
+}
+
+static struct share_worker *worker_new(struct share *sh, struct share_mount *m)
+{
+	struct share_worker *w = sim_alloc(sizeof(*w));
+
+	w->share = sh;
+	w->mount = m;
+	w->id = sh->workers++;
+	w->rand = sim_rand(&sh->sim->rand);
+	return w;
+}
+
+static uint32_t steps_each(const struct share *sh)
+{
+	return sh->sim->opts.steps * 2 / ROUNDS / (sh->mounts * SHARE_WORKERS_EACH) + 1;
+}
+
+static void workers_start(struct share *sh, struct share_mount *m, uint32_t steps)
 {
 	for (uint32_t i = 0; i < SHARE_WORKERS_EACH; i++) {
-		struct share_worker *w = sim_alloc(sizeof(*w));
+		struct share_worker *w = worker_new(sh, m);
 
-		w->share = sh;
-		w->mount = m;
-		w->id = sh->workers++;
-		w->rand = sim_rand(&sh->sim->rand);
 		w->place = i;
+		w->steps = steps;
 		m->worker[i] = w;
 		sh->busy++;
 		sim_lone_fiber(m->lone, worker_run, w);
 	}
+	m->peeker = worker_new(sh, m);
+	sh->peekers++;
+	sim_lone_fiber(m->lone, peeker_run, m->peeker);
 }
 
-/* It dies, with what it was doing, and another one comes. */
+/* It dies, with what it was doing, and another one comes that has as much left to do. */
 static CFS_AWAITS void mount_dies(struct share *sh, uint32_t index)
 {
 	struct share_mount *m = sh->mount[index];
+	uint32_t steps = 0;
 
-	for (uint32_t i = 0; i < SHARE_WORKERS_EACH; i++)
+	for (uint32_t i = 0; i < SHARE_WORKERS_EACH; i++) {
 		sh->busy -= m->worker[i] != NULL;
+		steps += m->worker[i] ? m->worker[i]->steps : 0;
+	}
+	sh->peekers -= m->peeker != NULL;
+	sh->steps_left -= steps;
 	count(sh, m);
 	sim_lone_kill(m->lone);
 	mount_open(sh, index);
-	workers_start(sh, sh->mount[index]);
+	sh->steps_left += steps / SHARE_WORKERS_EACH * SHARE_WORKERS_EACH;
+	workers_start(sh, sh->mount[index], steps / SHARE_WORKERS_EACH);
 }
 
 static void say_stuck(const struct share *sh)
@@ -199,12 +241,15 @@ static CFS_AWAITS void round_begin(struct share *sh, uint32_t round)
 	sh->born_count = 0;
 	memset(sh->lock, 0, sizeof(sh->lock));
 	for (uint32_t i = 0; i < sh->mounts; i++)
-		keep_reset(&sh->mount[i]->keep, sh->ino, SHARE_INODES);
+		keep_reset(&sh->mount[i]->keep, sh->ino, SHARE_INODES, SHARE_DIRS);
 	sh->pace_ns = pick(sh->sim, (const uint64_t[]){ 0, 3 * SIM_MS, 300 * SIM_MS, 2 * SIM_S },
 			   4);
-	sh->steps_left = sh->sim->opts.steps / ROUNDS + 1;
+	sh->peek_ns = pick(sh->sim, (const uint64_t[]){ 100 * SIM_US, 3 * SIM_MS, 50 * SIM_MS }, 3);
+	sh->alone = dice(sh->sim, 2) ? 1 + sim_below(&sh->sim->rand, sh->mounts) : 0;
+	sh->lock_one_in = (uint32_t)pick(sh->sim, (const uint64_t[]){ 12, 12, 2 }, 3);
+	sh->steps_left = sh->mounts * SHARE_WORKERS_EACH * steps_each(sh);
 	for (uint32_t i = 0; i < sh->mounts; i++)
-		workers_start(sh, sh->mount[i]);
+		workers_start(sh, sh->mount[i], steps_each(sh));
 }
 
 /* Those of dead mounts have no answer; whoever lives has to end. */
@@ -214,17 +259,17 @@ static CFS_AWAITS void round_end(struct share *sh)
 	struct share_worker w = { .share = sh, .id = sh->workers++ };
 	struct setup t = { .worker = &w };
 
-	while (sh->busy > 0 && cfs_now_ns() < until)
+	while (sh->busy + sh->peekers > 0 && cfs_now_ns() < until)
 		(void)cfs_waitq_wait(&sh->sim->wake);
 	cfs_deadline_restore(old);
-	if (sh->busy > 0)
+	if (sh->busy + sh->peekers > 0)
 		say_stuck(sh);
 	/* What it keeps is part of it. */
 	w.mount = sh->mount[0];
 	by_first(sh, look_at_all, &t);
 	share_check(sh);
 	for (uint32_t i = 0; i < sh->mounts; i++)
-		keep_reset(&sh->mount[i]->keep, sh->ino, SHARE_INODES);
+		keep_reset(&sh->mount[i]->keep, sh->ino, SHARE_INODES, SHARE_DIRS);
 }
 
 /* --- what happens meanwhile --- */
@@ -304,7 +349,7 @@ static void world_dice(struct sim *s, struct sim_world_opts *o)
 {
 	sim_world_opts_dice(s, o);
 	o->clients = s->opts.clients ? s->opts.clients : CLIENTS;
-	o->session_life_ns = pick(s, (const uint64_t[]){ 600, 1500, 6000, 30000 }, 4) * SIM_MS;
+	o->session_life_ns = pick(s, (const uint64_t[]){ 600, 600, 1500, 1500, 6000 }, 5) * SIM_MS;
 	o->net_delay_max_ns = CFS_MIN(o->net_delay_max_ns, 5 * SIM_MS);
 	if (dice(s, 2)) {
 		o->late_ppm = (uint32_t)pick(s, (const uint64_t[]){ 1000, 10000 }, 2);

@@ -17,18 +17,19 @@
 #define SHARE_INODES (SHARE_DIRS + SHARE_FILES)
 #define SHARE_SLOTS (SHARE_DIRS * KEEP_NAMES)
 #define SHARE_WORKERS_EACH 2u
+#define SHARE_ALONE_PACES 8u /* so long a mount is alone, at most */
 
 struct share_mount {
 	struct keep_mount keep;
 	struct sim_lone *lone;
-	struct share_worker *worker[SHARE_WORKERS_EACH]; /* NULL: ended */
+	struct share_worker *worker[SHARE_WORKERS_EACH], *peeker; /* NULL: ended */
 	uint64_t cut_until_ns;
 };
 
 struct share_worker {
 	struct share *share;
 	struct share_mount *mount;
-	uint32_t id, place;
+	uint32_t id, place, steps; /* steps: that it is to do */
 	uint64_t rand;
 	const char *waits_for; /* while it does */
 };
@@ -49,8 +50,10 @@ struct share {
 	uint64_t *born; /* what was made, and is known */
 	uint32_t born_count, born_cap;
 	uint64_t unique;
-	uint32_t busy, steps_left;
-	uint64_t pace_ns; /* between the operations of a worker, at most */
+	uint32_t busy, steps_left, peekers;
+	uint32_t alone;            /* which mount begins, from 1; 0: all do */
+	uint32_t lock_one_in;      /* so often files are changed under a lock */
+	uint64_t pace_ns, peek_ns; /* between the operations of a worker, and peeks, at most */
 	uint64_t hits, asks, recalls, evictions, undecided;
 };
 
@@ -84,6 +87,8 @@ void share_check(struct share *sh);
 
 /* share_work.c: one operation of a worker. */
 CFS_AWAITS void share_step(struct share_worker *w);
+/* A look at what its mount keeps. False: it does not. */
+bool share_peek(struct share_worker *w);
 /* All that can be looked at, from the servers. */
 CFS_AWAITS void share_look(struct share_worker *w);
 

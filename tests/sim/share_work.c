@@ -337,11 +337,15 @@ static CFS_AWAITS void do_rename(struct share_worker *w, struct place from, stru
 	op = begin(w, &n, &w->share->names, SHARE_RENAME);
 	op->slot[0] = from.slot;
 	op->slot[1] = to.slot;
-	keep_change_begin(m, from.dir);
-	keep_change_begin(m, to.dir);
+	keep_change_begin(m, CFS_MIN(from.dir, to.dir));
+	if (from.dir != to.dir)
+		keep_change_begin(m, CFS_MAX(from.dir, to.dir));
 	rc = cfs_client_rename(&n.op, m->inode[from.dir].ino, name_of(from), m->inode[to.dir].ino,
 			       name_of(to), 0);
-	keep_change_end(m, to.dir, to.name);
+	if (from.dir != to.dir)
+		keep_change_end(m, to.dir, to.name);
+	else
+		m->inode[to.dir].name_until_ns[to.name] = 0;
 	keep_change_end(m, from.dir, from.name);
 	end(w, &n, rc);
 }
@@ -377,11 +381,53 @@ CFS_AWAITS void share_step(struct share_worker *w)
 
 	if (one_in(w, 2))
 		any_of_names(w);
-	else if (one_in(w, 12))
+	else if (one_in(w, w->share->lock_one_in))
 		do_locked(w, file);
 	else
 		any_of_file(w, file);
 	rest(w);
+}
+
+bool share_peek(struct share_worker *w)
+{
+	struct keep_mount *m = &w->mount->keep;
+	uint32_t file = below(w, SHARE_FILES);
+	struct place p = any_place(w);
+	uint64_t out[KEEP_NAMES] = { 0 };
+	struct cfs_attr attr;
+	struct lin_op *op;
+	struct note n;
+
+	switch (below(w, 4)) {
+	case 0:
+		if (!keep_peek_stat(m, SHARE_DIRS + file, &attr))
+			return false;
+		begin(w, &n, &w->share->file[file], SHARE_STAT);
+		op = end(w, &n, 0);
+		op->out[0] = attr.uid;
+		op->out[1] = attr.size;
+		return true;
+	case 1:
+		if (!keep_peek_read(m, SHARE_DIRS + file, out))
+			return false;
+		begin(w, &n, &w->share->file[file], SHARE_READ);
+		end(w, &n, 0)->out[0] = out[0];
+		return true;
+	case 2:
+		if (!keep_peek_list(m, p.dir, out))
+			return false;
+		begin(w, &n, &w->share->names, SHARE_LIST)->slot[0] = p.dir * KEEP_NAMES;
+		op = end(w, &n, 0);
+		for (uint32_t i = 0; i < KEEP_NAMES; i++)
+			op->list[i] = out[i];
+		return true;
+	default:
+		if (!keep_peek_lookup(m, p.dir, p.name, out))
+			return false;
+		begin(w, &n, &w->share->names, SHARE_LOOKUP)->slot[0] = p.slot;
+		end(w, &n, 0)->out[0] = out[0];
+		return true;
+	}
 }
 
 CFS_AWAITS void share_look(struct share_worker *w)
