@@ -35,6 +35,7 @@ struct kept {
 	struct kept *next;
 	uint64_t ino, until_ns; /* names and attributes are not kept longer */
 	bool has_pages;
+	bool are_pages_good; /* under a lease since they were read: an open need not drop them */
 };
 
 /* Pages that are being dropped. */
@@ -265,10 +266,16 @@ static CFS_AWAITS void drop_pages(struct cfs_fuse_cache *c, uint64_t ino)
 	}
 }
 
-void cfs_fuse_cache_read(struct cfs_fuse *f, uint64_t ino)
+void cfs_fuse_cache_read(struct cfs_fuse *f, uint64_t ino, bool is_paged)
 {
+	struct kept *k;
+
 	if (!f->cache)
 		return;
+	/* Its lease may have come after the open: the next recall has to drop this too. */
+	k = is_paged && f->opts->consistency == CFS_FUSE_STRICT ? kept_get(f->cache, ino) : NULL;
+	if (k)
+		k->has_pages = true;
 	cfs_list_for_each(n, &f->cache->drops) {
 		struct drop *d = cfs_list_entry(n, struct drop, link);
 
@@ -311,13 +318,18 @@ void cfs_fuse_cache_let_go(void *ctx, struct cfs_client_op *op, uint64_t ino)
 {
 	struct cfs_fuse_req *req = cfs_container_of(op, struct cfs_fuse_req, op);
 	struct cfs_fuse_cache *c = ctx;
-	struct kept was;
+	struct kept *k;
 
 	if (!c->fuse)
 		return;
 	req->change.ino[1] = ino; /* of a CREATE, too, that opens what is there */
-	if (kept_take(c, ino, &was))
-		inval_attr(c->fuse->fd, ino);
+	k = kept_find(c, ino);
+	if (!k)
+		return;
+	/* Descriptors that are open have its pages still, and may bring more. */
+	k->until_ns = 0;
+	k->are_pages_good = false;
+	inval_attr(c->fuse->fd, ino);
 }
 
 void cfs_fuse_cache_evicted(void *ctx)
@@ -536,12 +548,9 @@ uint64_t cfs_fuse_keep_name(struct cfs_fuse_req *req, uint64_t dir)
 uint64_t cfs_fuse_keep_attr(struct cfs_fuse_req *req, const struct cfs_attr *attr)
 {
 	uint64_t ns = CFS_MAX(relaxed_ns(req->fuse), lazy_ns(req->fuse, attr));
-	struct kept was;
 
 	if (ns == 0)
 		keep(req, attr->ino, &ns);
-	else if (req->fuse->cache)
-		kept_take(req->fuse->cache, attr->ino, &was); /* under a lease before */
 	return ns;
 }
 
@@ -552,10 +561,8 @@ uint32_t cfs_fuse_keep_pages(struct cfs_fuse_req *req, uint32_t flags, const str
 	bool is_due;
 	uint64_t ns;
 
-	if ((flags & O_ACCMODE) != O_RDONLY) {
-		/* The lease went with the open. */
-		return open_flags;
-	}
+	if ((flags & O_ACCMODE) != O_RDONLY)
+		return open_flags; /* the lease went with the open */
 	/* Who asks for it sees what is there, and the kernel keeps nothing of it. */
 	if ((flags & O_DIRECT) && (req->fuse->features & FUSE_DIRECT_IO_ALLOW_MMAP))
 		return open_flags | FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
@@ -575,9 +582,10 @@ uint32_t cfs_fuse_keep_pages(struct cfs_fuse_req *req, uint32_t flags, const str
 		return open_flags;
 	open_flags &= ~(FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES);
 	/* What the kernel had before this lease may be old. */
-	if (k->has_pages && !is_due)
+	if (k->are_pages_good && !is_due)
 		open_flags |= FOPEN_KEEP_CACHE;
 	k->has_pages = true;
+	k->are_pages_good = true;
 	return open_flags;
 }
 
@@ -586,8 +594,9 @@ uint32_t cfs_fuse_keep_pages(struct cfs_fuse_req *req, uint32_t flags, const str
 void cfs_fuse_cache_acl(struct cfs_fuse_req *req)
 {
 	struct cfs_fuse *f = req->fuse;
+	const struct kept *k = f->cache ? kept_find(f->cache, req->in.nodeid) : NULL;
 
-	if (f->cache && f->has_epochs && !relaxed_ns(f) && !kept_find(f->cache, req->in.nodeid))
+	if (f->cache && f->has_epochs && !relaxed_ns(f) && !(k && k->until_ns > cfs_now_ns()))
 		inval_attr(f->fd, req->in.nodeid);
 }
 

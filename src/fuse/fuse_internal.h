@@ -94,7 +94,7 @@ struct cfs_fuse {
 	uint32_t mem_idle_count, mem_count, mem_pooled, mem_pooled_max;
 	struct cfs_waitq mem_waiters;
 
-	uint64_t last_fh; /* of a file's open: 1, 2, ... */
+	uint64_t last_fh; /* of a file's open; odd: what is read by it, the kernel keeps */
 	/* lock.c: owners that may hold locks, by the inode */
 	struct cfs_list lock_owners[CFS_FUSE_LOCK_BUCKETS];
 	uint32_t lock_owner_count;
@@ -254,8 +254,8 @@ void cfs_fuse_keep_listing(struct cfs_fuse_req *req);
 void cfs_fuse_cache_acl(struct cfs_fuse_req *req);
 /* A change that the kernel does not know to be one. */
 void cfs_fuse_cache_attr_changed(struct cfs_fuse *f, uint64_t ino);
-/* A READ of @ino was answered. */
-void cfs_fuse_cache_read(struct cfs_fuse *f, uint64_t ino);
+/* A READ of @ino was answered. @is_paged: the kernel keeps it. */
+void cfs_fuse_cache_read(struct cfs_fuse *f, uint64_t ino, bool is_paged);
 
 /* --- acl.c --- */
 

@@ -313,8 +313,9 @@ static void open_out(struct cfs_fuse_req *req, uint32_t flags, const struct cfs_
 		     struct fuse_open_out *out)
 {
 	memset(out, 0, sizeof(*out));
-	out->fh = ++req->fuse->last_fh;
 	out->open_flags = cfs_fuse_keep_pages(req, flags, attr);
+	req->fuse->last_fh = (req->fuse->last_fh | 1) + (out->open_flags & FOPEN_DIRECT_IO ? 1 : 2);
+	out->fh = req->fuse->last_fh;
 }
 
 /* What the server wants to know of the flags of open(2). */
@@ -404,7 +405,7 @@ static CFS_AWAITS void read_into(struct cfs_fuse_req *req, const struct fuse_rea
 	if (rc == 0)
 		cfs_counter_add(&req->fuse->bytes_read, bytes.len_bytes);
 	cfs_fuse_reply(req, rc, bytes.p, bytes.len_bytes);
-	cfs_fuse_cache_read(req->fuse, req->in.nodeid);
+	cfs_fuse_cache_read(req->fuse, req->in.nodeid, in->fh & 1);
 	cfs_client_bytes_fini(&bytes);
 }
 

@@ -12,7 +12,9 @@
  *
  * What may be late must be at least once, or nobody would see a difference, and never later than
  * TIME_MS: each look is timed from before it begins, so a machine that is slow makes no difference.
- * A file in state n has 4096 + n bytes, all of them n. Prints "looks N late L last M ms".
+ * A file in state n has 4096 + n bytes, all of them n. Strict is also asked of two that stay as
+ *long as they are, and whose mtime is set back after each change: only reads show what they are,
+ *and of one of them only those of the descriptor that is kept. Prints "looks N late L last M ms".
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,6 +34,8 @@
 
 #define BASE_BYTES 4096u
 #define PATH_BYTES 512u
+#define QUIET_ROUNDS 3u
+#define QUIET_BYTES (512 * 1024)
 #define STATES 250u
 #define TICKS_MS 20u /* the kernel counts time-outs in ticks, and rounds up */
 #define FRESH_ROUNDS 5u
@@ -76,24 +80,31 @@ struct file {
 	char by_observer[PATH_BYTES], by_changer[PATH_BYTES];
 	int fd; /* of the observer; kept */
 	uint32_t state;
+	unsigned ways; /* to look at it */
+	bool is_quiet; /* changes but for its contents are not to be seen */
 };
 
-static void set_state(const char *path, uint32_t state)
+static void set_state(struct file *f, const char *path)
 {
-	static uint8_t buf[BASE_BYTES + STATES];
-	int fd = open(path, O_WRONLY | O_CREAT, 0644);
+	static uint8_t buf[QUIET_BYTES];
+	const ssize_t bytes = f->is_quiet ? QUIET_BYTES : BASE_BYTES + f->state;
+	const int fd = open(path, O_WRONLY | O_CREAT, 0644);
 
-	memset(buf, (int)state, sizeof(buf));
-	if (fd < 0 || pwrite(fd, buf, BASE_BYTES + state, 0) != (ssize_t)(BASE_BYTES + state) ||
-	    close(fd) < 0)
+	memset(buf, (int)f->state, sizeof(buf));
+	if (fd < 0 || pwrite(fd, buf, (size_t)bytes, 0) != bytes)
 		die("%s: %s", path, strerror(errno));
+	if (f->is_quiet &&
+	    futimens(fd, (struct timespec[2]){ { .tv_sec = 1 }, { .tv_sec = 1 } }) < 0)
+		die("futimens: %s", strerror(errno));
+	if (close(fd) < 0)
+		die("close: %s", strerror(errno));
 }
 
 static void next_state(struct file *f, const char *path)
 {
 	if (++f->state > STATES)
 		die("too many rounds");
-	set_state(path, f->state);
+	set_state(f, path);
 }
 
 static int64_t state_of_read(int fd)
@@ -105,8 +116,9 @@ static int64_t state_of_read(int fd)
 	return byte;
 }
 
-static int64_t state_of_open(const char *path)
+static int64_t state_of_open(const struct file *f)
 {
+	const char *path = f->by_observer;
 	struct stat st;
 	int fd = open(path, O_RDONLY);
 	int64_t state;
@@ -115,6 +127,8 @@ static int64_t state_of_open(const char *path)
 		die("%s: %s", path, strerror(errno));
 	state = state_of_read(fd);
 	close(fd);
+	if (f->is_quiet)
+		return state;
 	/* A size that is later than the contents, or the other way round, is late. */
 	return st.st_size - BASE_BYTES < state ? st.st_size - BASE_BYTES : state;
 }
@@ -128,7 +142,7 @@ static int64_t look(const struct file *f, unsigned way)
 	if (way == BY_READ)
 		return state_of_read(f->fd);
 	if (way == BY_OPEN)
-		return state_of_open(f->by_observer);
+		return state_of_open(f);
 	if (stat(f->by_observer, &st) < 0)
 		die("%s: %s", f->by_observer, strerror(errno));
 	return st.st_size - BASE_BYTES;
@@ -145,7 +159,7 @@ static void settle(const struct file *f)
 		is_settled = true;
 		/* An open makes the kernel ask again under close-to-open: it comes first. */
 		for (unsigned k = WAYS; k-- > 0;)
-			is_settled &= look(f, 1u << k) == f->state;
+			is_settled &= !(f->ways & 1u << k) || look(f, 1u << k) == f->state;
 		if (!is_settled)
 			pause_shortly();
 		if (begin > end)
@@ -167,6 +181,7 @@ static void note_late(unsigned k, double after_ms, bool may_be_late)
  * the others at once, and then all do. */
 static void observe(const struct file *f, double changed_ms, unsigned ways, unsigned late_ways)
 {
+	ways &= f->ways;
 	while (ways) {
 		for (unsigned k = 0; k < WAYS; k++) {
 			const double begin = now_ms();
@@ -210,12 +225,12 @@ static void expect_late(unsigned ways)
 			die("%s was never late", way_names[k]);
 }
 
-static void make(struct file *f, char *const folders[2], const char *name)
+static void make(struct file *f, char *const folders[2], const char *name, unsigned ways)
 {
-	*f = (struct file){ .state = 1 };
+	*f = (struct file){ .state = 1, .ways = ways, .is_quiet = !(ways & BY_STAT) };
 	snprintf(f->by_observer, sizeof(f->by_observer), "%s/%s", folders[0], name);
 	snprintf(f->by_changer, sizeof(f->by_changer), "%s/%s", folders[1], name);
-	set_state(f->by_changer, f->state);
+	set_state(f, f->by_changer);
 	f->fd = open(f->by_observer, O_RDONLY);
 	if (f->fd < 0)
 		die("%s: %s", f->by_observer, strerror(errno));
@@ -284,7 +299,7 @@ static void of_one_file(struct file *f, struct file *other, uint32_t rounds)
 
 int main(int argc, char **argv)
 {
-	static struct file f, other;
+	static struct file f, other, quiet, held;
 	uint32_t rounds;
 	unsigned late_ways;
 
@@ -298,20 +313,30 @@ int main(int argc, char **argv)
 	late_ways = strcmp(rule, "lazy") == 0            ? ALL
 		    : strcmp(rule, "close-to-open") == 0 ? BY_STAT | BY_READ
 							 : 0;
-	make(&f, argv + 4, "file");
-	make(&other, argv + 4, "other");
+	make(&f, argv + 4, "file", ALL);
+	make(&other, argv + 4, "other", ALL);
+	make(&quiet, argv + 4, "quiet", BY_READ | BY_OPEN);
+	make(&held, argv + 4, "held", BY_READ);
 	if (strcmp(rule, "xattr") == 0 || strcmp(rule, "ioctl") == 0) {
 		of_one_file(&f, &other, rounds);
 	} else {
 		for (uint32_t round = 0; round < rounds; round++) {
 			/* An open ends it for all of the mount: in turns early and late. */
-			round_of(&f, late_ways == ALL || round % 2 ? ALL : ALL & ~BY_OPEN,
-				 late_ways);
+			const unsigned first = late_ways == ALL || round % 2 ? ALL : ALL & ~BY_OPEN;
+
+			round_of(&f, first, late_ways);
+			/* What is recalled too often is not leased, and mtime decides. */
+			if (late_ways == 0 && round < QUIET_ROUNDS) {
+				round_of(&quiet, ALL, 0);
+				round_of(&held, ALL, 0);
+			}
 		}
 		expect_late(late_ways);
 	}
 	close(f.fd);
 	close(other.fd);
+	close(quiet.fd);
+	close(held.fd);
 	printf("looks %u late %u last %.0f ms\n", looks, late[0] + late[1] + late[2], last_ms);
 	return 0;
 }
