@@ -144,6 +144,7 @@
 	X(ANSWER_UNNAMED, "an answer gives back a lease that is newer than its recall") \
 	X(NO_SESSION_STOP, "a client goes on with leases after its session's time") \
 	X(NO_SESSION_OVER, "after a crash a session that has ended in part is let in") \
+	X(NO_LOCK_CHECK, "what was begun under a lock that is lost is carried out all the same") \
 	X(NO_REFUSE, "requests of an ended session are carried out") \
 	X(RELEASE_EARLY, "a session ends before its time")
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/breaks.h"
 #include "base/err.h"
 #include "client/client_internal.h"
 
@@ -128,6 +129,10 @@ static CFS_AWAITS int call_until_answered(struct cfs_client_op *op, uint32_t sha
 
 		/* Answers go with their session: nobody knows any more what became of it. */
 		if (ran_in && ran_in != session)
+			return -EIO;
+		/* Somebody else may have had the lock since. */
+		if (op->session != session && op->has_lost && op->has_lost(op) &&
+		    !CFS_BREAK(NO_LOCK_CHECK))
 			return -EIO;
 		rc = send_once(c, shard, req, out);
 		v = judge(rc);

@@ -75,6 +75,10 @@ struct cfs_client_op {
 	bool has_lease;   /* the last of these came with one */
 	uint32_t lease_shard;
 	uint64_t lease_ino, lease_stamp, lease_session;
+	/* Asked before it is sent in another session than it began in: whether its caller has lost
+	 * a lock with the last one; then it ends with -EIO. NULL: it has none. */
+	bool (*has_lost)(const struct cfs_client_op *op);
+	uint64_t session; /* when it began */
 	struct cfs_waitq waiters;
 };
 

@@ -119,6 +119,7 @@ struct cfs_fuse_req {
 	struct cfs_list link;
 	struct cfs_fuse *fuse;
 	struct cfs_client_op op;
+	uint64_t fh; /* by which data is read or changed; 0: none */
 	struct fuse_in_header in;
 	const uint8_t *args; /* what follows the header, extensions cut off */
 	uint32_t args_bytes;
@@ -194,8 +195,9 @@ CFS_AWAITS void cfs_fuse_locks_release(struct cfs_fuse_req *req);
 
 /* The session has ended, and with it the locks: the handles that may have had some are lost. */
 void cfs_fuse_locks_lost(struct cfs_fuse *f);
-/* Whether @req is for data of such a handle. */
-bool cfs_fuse_handle_is_lost(const struct cfs_fuse_req *req);
+/* Whether @req is for data of such a handle; it ends, too, when that becomes so before it is sent.
+ */
+bool cfs_fuse_handle_is_lost(struct cfs_fuse_req *req);
 
 /* --- lazy.c --- */
 

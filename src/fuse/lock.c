@@ -417,23 +417,42 @@ void cfs_fuse_locks_lost(struct cfs_fuse *f)
 	}
 }
 
-bool cfs_fuse_handle_is_lost(const struct cfs_fuse_req *req)
+static uint64_t handle_of(const struct cfs_fuse_req *req)
 {
+	struct fuse_setattr_in set;
 	uint64_t fh;
 
-	if (cfs_list_is_empty(&req->fuse->lost_handles))
-		return false;
 	switch (req->in.opcode) {
 	case FUSE_READ:
 	case FUSE_WRITE:
 	case FUSE_FSYNC:
 	case FUSE_FALLOCATE:
 	case FUSE_LSEEK:
+	case FUSE_COPY_FILE_RANGE:
+	case FUSE_COPY_FILE_RANGE_64:
 		memcpy(&fh, req->args, sizeof(fh)); /* their first argument */
-		return lost_find(req->fuse, fh) != NULL;
+		return fh;
+	case FUSE_SETATTR:
+		memcpy(&set, req->args, sizeof(set));
+		return set.valid & FATTR_FH ? set.fh : 0;
 	default:
-		return false;
+		return 0;
 	}
+}
+
+static bool has_lost(const struct cfs_client_op *op)
+{
+	const struct cfs_fuse_req *req = cfs_container_of(op, const struct cfs_fuse_req, op);
+
+	return lost_find(req->fuse, req->fh) != NULL;
+}
+
+bool cfs_fuse_handle_is_lost(struct cfs_fuse_req *req)
+{
+	req->fh = handle_of(req);
+	if (req->fh)
+		req->op.has_lost = has_lost;
+	return req->fh && lost_find(req->fuse, req->fh);
 }
 
 CFS_AWAITS void cfs_fuse_locks_release(struct cfs_fuse_req *req)

@@ -32,6 +32,8 @@ struct share_worker {
 	uint32_t id, place, steps; /* steps: that it is to do */
 	uint64_t rand;
 	const char *waits_for; /* while it does */
+	bool has_lock;
+	uint32_t lock_evictions; /* of its mount when it got that */
 };
 
 /* Who has a file locked, as its holder knows. */

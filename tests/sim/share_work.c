@@ -25,6 +25,7 @@ static bool one_in(struct share_worker *w, uint32_t n)
 /* --- noting --- */
 
 struct note {
+	const struct share_worker *worker;
 	struct lin_history *h;
 	uint32_t index, evictions;
 	struct cfs_client_op op;
@@ -39,6 +40,20 @@ static const char *name_of_op(const struct share_worker *w, const struct note *n
 	return (n->h == &w->share->names ? name_ops : file_ops)[n->h->ops[n->index].kind];
 }
 
+static bool has_lost(const struct cfs_client_op *op)
+{
+	const struct share_worker *w = cfs_container_of(op, struct note, op)->worker;
+
+	return w->has_lock && w->lock_evictions != w->mount->keep.evictions;
+}
+
+static void op_init(struct share_worker *w, struct note *n)
+{
+	cfs_client_op_init(&n->op, w->mount->keep.client, 0, 0);
+	n->op.has_lost = has_lost;
+	n->worker = w;
+}
+
 static struct lin_op *begin(struct share_worker *w, struct note *n, struct lin_history *h,
 			    uint32_t kind)
 {
@@ -47,7 +62,7 @@ static struct lin_op *begin(struct share_worker *w, struct note *n, struct lin_h
 	n->evictions = w->mount->keep.evictions;
 	w->share->sim->ops++;
 	w->waits_for = name_of_op(w, n);
-	cfs_client_op_init(&n->op, w->mount->keep.client, 0, 0);
+	op_init(w, n);
 	return &h->ops[n->index];
 }
 
@@ -112,20 +127,20 @@ static CFS_AWAITS void do_write(struct share_worker *w, uint32_t file)
 	struct cfs_client_write how = { .flags = flags,
 					.len_bytes = sizeof(value),
 					.data = &value };
-	struct cfs_client_op op;
 	struct cfs_attr attr;
-	struct note n;
+	struct note n, open;
 	int rc;
 
-	cfs_client_op_init(&op, m->client, 0, 0);
+	op_init(w, &open);
 	keep_change_begin(m, inode);
-	rc = cfs_client_file_open(&op, ino, CFS_F_WRITE | flags, &attr);
+	rc = cfs_client_file_open(&open.op, ino, CFS_F_WRITE | flags, &attr);
 	if (rc == 0) {
 		begin(w, &n, &w->share->file[file], flags ? SHARE_APPEND : SHARE_WRITE)->in = value;
 		rc = cfs_client_write(&n.op, ino, &how, &off);
 		keep_written(m, inode);
 		end(w, &n, rc)->out[0] = off;
-		(void)cfs_client_release(&op, ino, CFS_F_WRITE | flags);
+		cfs_client_op_init(&open.op, m->client, 0, 0);
+		(void)cfs_client_release(&open.op, ino, CFS_F_WRITE | flags);
 	}
 	keep_change_end(m, inode, KEEP_NAMES);
 }
@@ -221,12 +236,14 @@ static CFS_AWAITS void do_locked(struct share_worker *w, uint32_t file)
 	if (rc < 0)
 		return;
 	lock_taken(w, file);
-	evictions = m->evictions;
+	w->has_lock = true;
+	w->lock_evictions = evictions = m->evictions;
 	for (uint32_t i = below(w, LOCKED_OPS_MAX) + 1; i > 0 && evictions == m->evictions; i--) {
 		any_of_file(w, file);
 		if (one_in(w, 2))
 			rest(w);
 	}
+	w->has_lock = false;
 	is_mine = l->holder == w;
 	if (is_mine)
 		l->holder = NULL;
