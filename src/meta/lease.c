@@ -386,27 +386,35 @@ static bool is_open_by_other(const struct cfs_inode *i, uint64_t session)
 	return false;
 }
 
+#define EXCLUSIVE 1u /* in a grant's flags */
+
 int cfs_lease_apply(struct cfs_meta *m, const struct cfs_item *item)
 {
 	struct lease *l;
-	cfs_le64 v[2];
+	cfs_le64 v[3] = { 0 }; /* the third was not always there */
 
-	if (item->len_bytes != sizeof(v))
+	if (item->len_bytes != sizeof(v) && item->len_bytes != 2 * sizeof(v[0]))
 		return -CFS_EBAD_FORMAT;
-	memcpy(v, item->data, sizeof(v));
+	memcpy(v, item->data, item->len_bytes);
 	/* A load may come to it before or after the inode has gone. */
 	if (!cfs_inode_find(&m->tables, cfs_from_le64(v[0])))
 		return 0;
 	l = lease_get(m->leases, cfs_from_le64(v[0]));
 	if (!l)
 		return -ENOMEM;
-	l->is_exclusive = false;
+	/* Whoever had one before has given it back, which has no record. */
+	l->waiting++;
+	while ((cfs_from_le64(v[2]) & EXCLUSIVE) && !cfs_list_is_empty(&l->holds))
+		hold_remove(m->leases, cfs_list_first(&l->holds, struct hold, link));
+	l->waiting--;
+	l->is_exclusive = cfs_from_le64(v[2]) & EXCLUSIVE;
 	return hold_find(l, cfs_from_le64(v[1])) ? 0 : hold_add(m->leases, l, cfs_from_le64(v[1]));
 }
 
-static void add_grant(struct cfs_items *it, uint64_t ino, uint64_t session)
+static void add_grant(struct cfs_items *it, uint64_t ino, uint64_t session, bool is_exclusive)
 {
-	cfs_le64 v[2] = { cfs_to_le64(ino), cfs_to_le64(session) };
+	cfs_le64 v[3] = { cfs_to_le64(ino), cfs_to_le64(session),
+			  cfs_to_le64(is_exclusive ? EXCLUSIVE : 0) };
 	uint8_t *p = cfs_items_add(it, CFS_META_LEASE, sizeof(v));
 
 	if (p)
@@ -435,13 +443,12 @@ static CFS_AWAITS void grant(struct cfs_meta *m, uint64_t ino, uint64_t session)
 	l = i && may_have(m, i) ? lease_get(m->leases, ino) : NULL;
 	if (l && !hold_find(l, session) && !cfs_lease_hides(m, ino, session) &&
 	    cfs_meta_is_settled(m, ino)) {
-		bool is_first = l->hold_count == 0;
+		bool is_exclusive = l->hold_count == 0 && l->shared_until_ns <= cfs_now_ns() &&
+				    !is_open_by_other(i, session);
 
 		cfs_shard_items(m->shard, &it);
-		add_grant(&it, ino, session);
+		add_grant(&it, ino, session, is_exclusive);
 		cfs_shard_commit(m->shard, &it, NULL, 0, NULL);
-		l->is_exclusive = is_first && l->shared_until_ns <= cfs_now_ns() &&
-				  !is_open_by_other(i, session);
 		if (m->leases->hold_count > HOLDS_MAX) {
 			struct hold *h = cfs_list_first(&m->leases->order, struct hold, order);
 
@@ -547,7 +554,7 @@ void cfs_lease_sessions(const struct cfs_meta *m, void (*fn)(void *ctx, uint64_t
 CFS_AWAITS int cfs_lease_checkpoint(struct cfs_meta *m, struct cfs_checkpoint *c)
 {
 	uint64_t count = m->leases->hold_count, at = 0;
-	uint64_t(*holds)[2] = malloc((count + 1) * sizeof(*holds));
+	uint64_t(*holds)[3] = malloc((count + 1) * sizeof(*holds));
 	int rc = holds ? 0 : -ENOMEM;
 
 	if (rc == 0) {
@@ -555,17 +562,18 @@ CFS_AWAITS int cfs_lease_checkpoint(struct cfs_meta *m, struct cfs_checkpoint *c
 			const struct hold *h = cfs_list_entry(n, struct hold, order);
 
 			holds[at][0] = h->lease->ino;
-			holds[at++][1] = h->session;
+			holds[at][1] = h->session;
+			holds[at++][2] = h->lease->is_exclusive;
 		}
 		cfs_assert(at == count);
 	}
 	for (uint64_t k = 0; rc == 0 && k < count; k += CHECKPOINT_BATCH) {
-		uint8_t buf[CHECKPOINT_BATCH * 24];
+		uint8_t buf[CHECKPOINT_BATCH * 32];
 		struct cfs_items it;
 
 		cfs_items_init(&it, buf, sizeof(buf));
 		for (uint64_t j = k; j < count && j < k + CHECKPOINT_BATCH; j++)
-			add_grant(&it, holds[j][0], holds[j][1]);
+			add_grant(&it, holds[j][0], holds[j][1], holds[j][2]);
 		rc = cfs_store_checkpoint_write(c, buf, it.len_bytes);
 	}
 	free(holds);

@@ -27,7 +27,7 @@ enum cfs_meta_item {
 	CFS_META_DENTRY = 40, /* put */
 	CFS_META_DENTRY_DEL = 41,
 	CFS_META_SERIALS = 42, /* shard 0: the next serial to give out */
-	CFS_META_LEASE = 44,   /* a session has one on an inode: two numbers */
+	CFS_META_LEASE = 44,   /* a session has one on an inode: both, and flags */
 	CFS_META_FORWARDED =
 		43, /* a request that another shard carries out and keeps the answer of */
 	CFS_META_TX_PREPARE = 48, /* participant */
