@@ -41,7 +41,7 @@ void cfs_client_lease_take(struct cfs_client_op *op, uint32_t shard, const struc
 		return;
 	op->has_lease = cfs_msg_is_set(reply, lease);
 	op->lease_stamp = reply->lease;
-	op->lease_session = op->client->session;
+	op->lease_session = req->sess; /* another one may have begun since */
 	op->lease_ino = req->ino;
 	op->lease_shard = shard & (op->client->map.shards - 1);
 }
