@@ -155,7 +155,7 @@ CFS_TEST_SIM(refuses_a_damaged_map)
 	assert_int_equal(start(&w), 0);
 	drop_map(&w);
 	assert_int_equal(cfs_ctl_get(w.ctl, put.key, &l), 0);
-	l.kvs[0].value[40] ^= 1;
+	l.kvs[0].value[l.kvs[0].len_bytes - 2] ^= 1;
 	put.value = l.kvs[0].value;
 	put.len_bytes = l.kvs[0].len_bytes;
 	assert_int_equal(cfs_ctl_txn(w.ctl, &txn, NULL), 0);
