@@ -32,10 +32,9 @@ const struct cfs_ctl_kv *cfs_ctl_list_find(const struct cfs_ctl_list *l, const c
 	return NULL;
 }
 
-int cfs_ctl_list_add(struct cfs_ctl_list *l, const char *key, const void *value, uint32_t len_bytes,
-		     uint64_t rev)
+int cfs_ctl_list_add(struct cfs_ctl_list *l, const struct cfs_ctl_kv *like, const void *value)
 {
-	struct cfs_ctl_kv kv = { .len_bytes = len_bytes, .rev = rev };
+	struct cfs_ctl_kv kv = *like;
 
 	if (l->count == l->room) {
 		uint32_t room = l->room ? l->room * 2 : 16;
@@ -46,20 +45,36 @@ int cfs_ctl_list_add(struct cfs_ctl_list *l, const char *key, const void *value,
 		l->kvs = kvs;
 		l->room = room;
 	}
-	kv.key = strdup(key);
+	kv.value = NULL;
+	kv.key = strdup(like->key);
 	if (!kv.key)
 		return -ENOMEM;
 	if (value) {
-		kv.value = malloc(len_bytes + 1u);
+		kv.value = malloc(kv.len_bytes + 1u);
 		if (!kv.value) {
 			free(kv.key);
 			return -ENOMEM;
 		}
-		memcpy(kv.value, value, len_bytes);
-		kv.value[len_bytes] = '\0'; /* texts may be read as such */
+		memcpy(kv.value, value, kv.len_bytes);
+		kv.value[kv.len_bytes] = '\0'; /* texts may be read as such */
 	}
 	l->kvs[l->count++] = kv;
 	return 0;
+}
+
+static int by_rev(const void *a, const void *b)
+{
+	const struct cfs_ctl_kv *x = a, *y = b;
+
+	if (x->rev != y->rev)
+		return x->rev < y->rev ? -1 : 1;
+	return strcmp(x->key, y->key);
+}
+
+void cfs_ctl_list_sort_by_rev(struct cfs_ctl_list *l)
+{
+	if (l->count > 1)
+		qsort(l->kvs, l->count, sizeof(*l->kvs), by_rev);
 }
 
 bool cfs_ctl_key_matches(const char *key, const char *prefix, bool is_exact)
@@ -80,6 +95,11 @@ static bool key_is_valid(const char *key)
 const char *cfs_ctl_engine(const struct cfs_ctl *ctl)
 {
 	return ctl->ops->name;
+}
+
+const char *cfs_ctl_why(const struct cfs_ctl *ctl)
+{
+	return ctl->why;
 }
 
 CFS_AWAITS void cfs_ctl_close(struct cfs_ctl *ctl)
@@ -115,6 +135,18 @@ CFS_AWAITS int cfs_ctl_list(struct cfs_ctl *ctl, const char *prefix, struct cfs_
 	return key_is_valid(prefix) ? list(ctl, prefix, false, out) : -EINVAL;
 }
 
+static bool put_is_valid(const struct cfs_ctl_txn *txn, uint32_t i)
+{
+	const struct cfs_ctl_put *put = &txn->puts[i];
+
+	if (!key_is_valid(put->key) || put->len_bytes > CFS_CTL_VALUE_BYTES_MAX)
+		return false;
+	for (uint32_t k = 0; k < i; k++)
+		if (strcmp(txn->puts[k].key, put->key) == 0)
+			return false;
+	return true;
+}
+
 CFS_AWAITS int cfs_ctl_txn(struct cfs_ctl *ctl, const struct cfs_ctl_txn *txn, uint64_t *rev_out)
 {
 	uint64_t rev;
@@ -126,8 +158,7 @@ CFS_AWAITS int cfs_ctl_txn(struct cfs_ctl *ctl, const struct cfs_ctl_txn *txn, u
 		if (!key_is_valid(txn->compares[i].key))
 			return -EINVAL;
 	for (uint32_t i = 0; i < txn->puts_count; i++)
-		if (!key_is_valid(txn->puts[i].key) ||
-		    txn->puts[i].len_bytes > CFS_CTL_VALUE_BYTES_MAX)
+		if (!put_is_valid(txn, i))
 			return -EINVAL;
 	rc = ctl->ops->txn(ctl, txn, &rev);
 	if (rc == 0 && rev_out)
@@ -170,7 +201,7 @@ CFS_AWAITS int cfs_ctl_watch_next(struct cfs_ctl_watch *w, struct cfs_ctl_list *
 			return 0;
 		}
 		cfs_ctl_list_fini(&got);
-		rc = w->ctl->ops->wait(w->ctl, w->from_rev);
+		rc = w->ctl->ops->wait(w->ctl, w->prefix, w->from_rev);
 		if (rc < 0)
 			return rc;
 	}

@@ -14,8 +14,8 @@ struct cfs_ctl_ops {
 	/* What changed from @from_rev on; out->rev: the last revision looked at. -ESTALE. */
 	CFS_AWAITS int (*changes)(struct cfs_ctl *ctl, const char *prefix, uint64_t from_rev,
 				  struct cfs_ctl_list *out);
-	/* Waits until there may be a revision of at least @rev. */
-	CFS_AWAITS int (*wait)(struct cfs_ctl *ctl, uint64_t rev);
+	/* Waits until there may be a revision of at least @rev with a change below @prefix. */
+	CFS_AWAITS int (*wait)(struct cfs_ctl *ctl, const char *prefix, uint64_t rev);
 	CFS_AWAITS int (*lease_grant)(struct cfs_ctl *ctl, uint64_t ttl_ns, uint64_t *lease_out);
 	CFS_AWAITS int (*lease_keep)(struct cfs_ctl *ctl, uint64_t lease);
 	CFS_AWAITS int (*lease_end)(struct cfs_ctl *ctl, uint64_t lease);
@@ -26,11 +26,13 @@ struct cfs_ctl_ops {
 struct cfs_ctl {
 	const struct cfs_ctl_ops *ops;
 	uint32_t watches;
+	char why[CFS_CTL_WHY_BYTES];
 };
 
-/* Copies; @value NULL stays NULL. 0; -ENOMEM. */
-int cfs_ctl_list_add(struct cfs_ctl_list *l, const char *key, const void *value, uint32_t len_bytes,
-		     uint64_t rev);
+/* Copies, the value from @value, which may be NULL, and the rest from @like. 0; -ENOMEM. */
+int cfs_ctl_list_add(struct cfs_ctl_list *l, const struct cfs_ctl_kv *like, const void *value);
+/* Sorts what a watch hands out. */
+void cfs_ctl_list_sort_by_rev(struct cfs_ctl_list *l);
 /* Is @key the exact name, or, when not @is_exact, one that begins with @prefix? */
 bool cfs_ctl_key_matches(const char *key, const char *prefix, bool is_exact);
 

@@ -21,6 +21,7 @@
 
 #include "base/err.h"
 #include "base/reactor.h"
+#include "base/str.h"
 #include "base/util.h"
 #include "ctl/ctl_internal.h"
 
@@ -68,9 +69,9 @@ static const char *const sql[ST_COUNT] = {
 	[ST_ROLLBACK] = "ROLLBACK",
 	[ST_REV] = "SELECT value FROM number WHERE name = 'rev'",
 	[ST_REV_SET] = "UPDATE number SET value = ?1 WHERE name = 'rev'",
-	[ST_LIST] = "SELECT key, value, rev FROM kv WHERE key >= ?1 AND key < ?1 || char(127) "
-		    "ORDER BY key",
-	[ST_GET] = "SELECT key, value, rev FROM kv WHERE key = ?1",
+	[ST_LIST] = "SELECT key, value, rev, lease FROM kv WHERE key >= ?1 AND "
+		    "key < ?1 || char(127) ORDER BY key",
+	[ST_GET] = "SELECT key, value, rev, lease FROM kv WHERE key = ?1",
 	[ST_KEY_REV] = "SELECT rev FROM kv WHERE key = ?1",
 	[ST_PUT] = "INSERT INTO kv(key, value, rev, lease) VALUES(?1, ?2, ?3, ?4) ON CONFLICT(key) "
 		   "DO UPDATE SET value = ?2, rev = ?3, lease = ?4",
@@ -83,17 +84,17 @@ static const char *const sql[ST_COUNT] = {
 			    "(SELECT count(*) FROM gone) > ?1",
 	[ST_FORGET] = "DELETE FROM gone WHERE rev <= "
 		      "(SELECT value FROM number WHERE name = 'forgotten')",
-	[ST_CHANGES] = "SELECT key, value, rev FROM kv WHERE rev >= ?2 AND key >= ?1 AND "
-		       "key < ?1 || char(127) UNION ALL SELECT key, NULL, rev FROM gone WHERE "
+	[ST_CHANGES] = "SELECT key, value, rev, lease FROM kv WHERE rev >= ?2 AND key >= ?1 AND "
+		       "key < ?1 || char(127) UNION ALL SELECT key, NULL, rev, 0 FROM gone WHERE "
 		       "rev >= ?2 AND key >= ?1 AND key < ?1 || char(127) ORDER BY 3, 1",
 	[ST_DATA_VERSION] = "PRAGMA data_version",
 	[ST_LEASE_ANY_DUE] = "SELECT count(*) FROM lease WHERE boot <> ?1 OR due_ns <= ?2",
-	[ST_LEASE_DUE_KEYS] = "SELECT key FROM kv WHERE lease IN "
+	[ST_LEASE_DUE_KEYS] = "SELECT key, NULL, rev, lease FROM kv WHERE lease IN "
 			      "(SELECT id FROM lease WHERE boot <> ?1 OR due_ns <= ?2)",
 	[ST_LEASE_DUE_DROP] = "DELETE FROM lease WHERE boot <> ?1 OR due_ns <= ?2",
 	[ST_LEASE_ADD] = "INSERT INTO lease(boot, due_ns, ttl_ns) VALUES(?1, ?2 + ?3, ?3)",
 	[ST_LEASE_KEEP] = "UPDATE lease SET due_ns = ?2 + ttl_ns WHERE id = ?1",
-	[ST_LEASE_KEYS] = "SELECT key FROM kv WHERE lease = ?1",
+	[ST_LEASE_KEYS] = "SELECT key, NULL, rev, lease FROM kv WHERE lease = ?1",
 	[ST_LEASE_DROP] = "DELETE FROM lease WHERE id = ?1",
 	[ST_LEASE_KNOWN] = "SELECT count(*) FROM lease WHERE id = ?1",
 };
@@ -128,6 +129,7 @@ struct job {
 	const struct cfs_ctl_txn *txn;
 	struct cfs_ctl_list *out;
 	const char *path;
+	char why[CFS_CTL_WHY_BYTES];
 };
 
 static int rc_of(int sqlite_rc)
@@ -190,7 +192,28 @@ static int run_number(sqlite3_stmt *s, uint64_t *out)
 	return rc_of(step);
 }
 
-/* Runs a statement of rows (key, value, rev). */
+/* Adds the row that @s stands at. */
+static int row_add(sqlite3_stmt *s, struct cfs_ctl_list *out)
+{
+	char key[CFS_CTL_KEY_BYTES_MAX + 1];
+	const char *text = (const char *)sqlite3_column_text(s, 0);
+	bool is_gone = sqlite3_column_type(s, 1) == SQLITE_NULL;
+	const void *value = sqlite3_column_blob(s, 1);
+	const struct cfs_ctl_kv like = { .key = key,
+					 .len_bytes = (uint32_t)sqlite3_column_bytes(s, 1),
+					 .rev = (uint64_t)sqlite3_column_int64(s, 2),
+					 .lease = (uint64_t)sqlite3_column_int64(s, 3) };
+
+	if (!text)
+		return -ENOMEM;
+	if (!cfs_str_copy(key, sizeof(key), text))
+		return -CFS_EBAD_FORMAT;
+	if (!is_gone && !value)
+		value = ""; /* SQLite gives no pointer for an empty one */
+	return cfs_ctl_list_add(out, &like, is_gone ? NULL : value);
+}
+
+/* Runs a statement of rows (key, value, rev, lease). */
 static int run_list(sqlite3_stmt *s, struct cfs_ctl_list *out)
 {
 	int step, rc = 0;
@@ -200,16 +223,7 @@ static int run_list(sqlite3_stmt *s, struct cfs_ctl_list *out)
 			rc = rc_of(step);
 			break;
 		}
-		const char *key = (const char *)sqlite3_column_text(s, 0);
-		const void *value = sqlite3_column_blob(s, 1);
-		bool is_gone = sqlite3_column_type(s, 1) == SQLITE_NULL;
-
-		if (!is_gone && !value)
-			value = ""; /* SQLite gives no pointer for an empty one */
-		rc = key ? cfs_ctl_list_add(out, key, is_gone ? NULL : value,
-					    (uint32_t)sqlite3_column_bytes(s, 1),
-					    (uint64_t)sqlite3_column_int64(s, 2))
-			 : -ENOMEM;
+		rc = row_add(s, out);
 	}
 	sqlite3_reset(s);
 	return rc;
@@ -263,9 +277,7 @@ static int delete_keys(struct local *l, sqlite3_stmt *s, uint64_t rev)
 	int step, rc = 0;
 
 	while (rc == 0 && (step = sqlite3_step(s)) == SQLITE_ROW) {
-		const char *key = (const char *)sqlite3_column_text(s, 0);
-
-		rc = key ? cfs_ctl_list_add(&keys, key, NULL, 0, 0) : -ENOMEM;
+		rc = row_add(s, &keys);
 	}
 	if (rc == 0)
 		rc = rc_of(step);
@@ -505,7 +517,13 @@ static int job_run(void *arg)
 {
 	struct job *job = arg;
 
-	return job->fn(job);
+	struct local *l = job->l;
+	int rc = job->fn(job);
+
+	if (rc < 0 && rc != -ESTALE && rc != -ENOENT && l->db)
+		snprintf(job->why, sizeof(job->why), "control file %.160s: %.64s",
+			 sqlite3_db_filename(l->db, "main"), sqlite3_errmsg(l->db));
+	return rc;
 }
 
 CFS_AWAITS static int submit(struct job *job)
@@ -515,7 +533,10 @@ CFS_AWAITS static int submit(struct job *job)
 	if (rc < 0)
 		return rc;
 	job->now_ns = cfs_now_ns();
+	job->why[0] = '\0';
 	rc = cfs_offload(job_run, job);
+	if (job->why[0])
+		memcpy(job->l->ctl.why, job->why, sizeof(job->why));
 	cfs_lock_release(&job->l->lock);
 	return rc;
 }
@@ -554,10 +575,11 @@ CFS_AWAITS static int local_changes(struct cfs_ctl *ctl, const char *prefix, uin
 	return submit(&job);
 }
 
-CFS_AWAITS static int local_wait(struct cfs_ctl *ctl, uint64_t rev)
+CFS_AWAITS static int local_wait(struct cfs_ctl *ctl, const char *prefix, uint64_t rev)
 {
 	struct job job = { .l = local_of(ctl), .fn = do_data_version };
 
+	(void)prefix;
 	for (uint32_t i = 0; i < LOCAL_POLLS_MAX && job.l->rev < rev; i++) {
 		int rc = cfs_sleep_ns(LOCAL_POLL_NS);
 
@@ -598,6 +620,7 @@ static int do_close(struct job *job)
 	for (uint32_t i = 0; i < ST_COUNT; i++)
 		sqlite3_finalize(job->l->st[i]);
 	sqlite3_close(job->l->db);
+	job->l->db = NULL;
 	return 0;
 }
 

@@ -194,6 +194,15 @@ CFS_AWAITS static int enter(struct cfs_ctl_mem *m)
 	return 0;
 }
 
+static int entry_add(const struct mem_entry *e, struct cfs_ctl_list *out)
+{
+	const struct cfs_ctl_kv like = {
+		.key = e->key, .len_bytes = e->len_bytes, .rev = e->rev, .lease = e->lease
+	};
+
+	return cfs_ctl_list_add(out, &like, e->value);
+}
+
 CFS_AWAITS static int mem_list(struct cfs_ctl *ctl, const char *prefix, bool is_exact,
 			       struct cfs_ctl_list *out)
 {
@@ -207,7 +216,7 @@ CFS_AWAITS static int mem_list(struct cfs_ctl *ctl, const char *prefix, bool is_
 		struct mem_entry *e = cfs_list_entry(pos, struct mem_entry, link);
 
 		if (rc == 0 && cfs_ctl_key_matches(e->key, prefix, is_exact))
-			rc = cfs_ctl_list_add(out, e->key, e->value, e->len_bytes, e->rev);
+			rc = entry_add(e, out);
 	}
 	return rc;
 }
@@ -285,15 +294,6 @@ CFS_AWAITS static int mem_txn(struct cfs_ctl *ctl, const struct cfs_ctl_txn *txn
 	return 0;
 }
 
-static int by_rev(const void *a, const void *b)
-{
-	const struct cfs_ctl_kv *x = a, *y = b;
-
-	if (x->rev != y->rev)
-		return x->rev < y->rev ? -1 : 1;
-	return strcmp(x->key, y->key);
-}
-
 /* Adds what changed in @head since @from_rev and has reached the watches; lowers *@late_rev to what
  * has not. */
 static int changes_of(struct cfs_ctl_mem *m, struct cfs_list *head, const char *prefix,
@@ -310,7 +310,7 @@ static int changes_of(struct cfs_ctl_mem *m, struct cfs_list *head, const char *
 		if (now_ns < e->at_ns + m->faults.event_delay_ns)
 			*late_rev = CFS_MIN(*late_rev, e->rev);
 		else if (cfs_ctl_key_matches(e->key, prefix, false))
-			rc = cfs_ctl_list_add(out, e->key, e->value, e->len_bytes, e->rev);
+			rc = entry_add(e, out);
 	}
 	return rc;
 }
@@ -331,8 +331,7 @@ CFS_AWAITS static int mem_changes(struct cfs_ctl *ctl, const char *prefix, uint6
 	rc = changes_of(m, &m->entries, prefix, from_rev, &late_rev, out);
 	if (rc == 0)
 		rc = changes_of(m, &m->gone, prefix, from_rev, &late_rev, out);
-	if (out->count > 1)
-		qsort(out->kvs, out->count, sizeof(*out->kvs), by_rev);
+	cfs_ctl_list_sort_by_rev(out);
 	out->rev = CFS_MIN(m->rev, late_rev - 1);
 	while (out->count > 0 && out->kvs[out->count - 1].rev > out->rev) {
 		out->count--;
@@ -342,7 +341,7 @@ CFS_AWAITS static int mem_changes(struct cfs_ctl *ctl, const char *prefix, uint6
 	return rc;
 }
 
-CFS_AWAITS static int mem_wait(struct cfs_ctl *ctl, uint64_t rev)
+CFS_AWAITS static int mem_wait(struct cfs_ctl *ctl, const char *prefix, uint64_t rev)
 {
 	struct cfs_ctl_mem *m = mem_of(ctl);
 	uint64_t step_ns = m->faults.event_delay_ns ? m->faults.event_delay_ns : MEM_WAIT_NS;
@@ -350,6 +349,7 @@ CFS_AWAITS static int mem_wait(struct cfs_ctl *ctl, uint64_t rev)
 	uint64_t narrowed_ns = cfs_deadline();
 	int rc;
 
+	(void)prefix;
 	/* What is there already is on its way, so that only time has to pass. */
 	if (m->rev >= rev)
 		rc = cfs_sleep_ns(step_ns);

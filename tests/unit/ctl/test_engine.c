@@ -1,4 +1,4 @@
-/* What every engine promises: the same bodies run over `local` and over `mem`. */
+/* What every engine promises: the same bodies run over `local`, `mem` and `etcd`. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,35 +13,64 @@
 
 #include "ctl/ctl.h"
 #include "ctl/mem.h"
+#include "lib/etcd_cluster.h"
 #include "lib/test_fiber.h"
 
+enum kind { MEM, LOCAL, ETCD };
+
+/* One for the whole program: starting it takes longer than all that is tried with it. */
+static struct etcd_cluster cluster;
+
 struct plane {
+	enum kind kind;
 	char dir[64];
 	struct cfs_ctl_mem *mem;
 };
 
-static void plane_init(struct plane *p, bool is_local)
-{
-	*p = (struct plane){ 0 };
-	strcpy(p->dir, "/tmp/cfs-test-ctl-XXXXXX");
-	if (is_local)
-		assert_non_null(mkdtemp(p->dir));
-	else
-		assert_int_equal(cfs_ctl_mem_create(7, &p->mem), 0);
-}
-
 static struct cfs_ctl *plane_open(struct plane *p)
 {
+	static const char *const names[] = { "mem", "local", "etcd" };
 	char path[96], why[256] = "";
 	struct cfs_ctl *ctl = NULL;
 
 	snprintf(path, sizeof(path), "%s/control.sqlite", p->dir);
-	if (p->mem)
+	if (p->kind == MEM)
 		assert_int_equal(cfs_ctl_mem_open(p->mem, &ctl), 0);
-	else
+	else if (p->kind == LOCAL)
 		assert_int_equal(cfs_ctl_open_local(path, &ctl, why, sizeof(why)), 0);
-	assert_string_equal(cfs_ctl_engine(ctl), p->mem ? "mem" : "local");
+	else
+		assert_int_equal(cfs_ctl_open_etcd(cluster.urls, NULL, &ctl, why, sizeof(why)), 0);
+	assert_string_equal(cfs_ctl_engine(ctl), names[p->kind]);
 	return ctl;
+}
+
+/* What another test left. */
+static void etcd_wipe(struct plane *p)
+{
+	struct cfs_ctl *ctl = plane_open(p);
+	struct cfs_ctl_list l = { 0 };
+
+	assert_int_equal(cfs_ctl_list(ctl, "/", &l), 0);
+	for (uint32_t i = 0; i < l.count; i++) {
+		struct cfs_ctl_put gone = { .key = l.kvs[i].key };
+		struct cfs_ctl_txn txn = { .puts = &gone, .puts_count = 1 };
+
+		assert_int_equal(cfs_ctl_txn(ctl, &txn, NULL), 0);
+	}
+	cfs_ctl_list_fini(&l);
+	cfs_ctl_close(ctl);
+}
+
+static void plane_init(struct plane *p, enum kind kind)
+{
+	*p = (struct plane){ .kind = kind };
+	strcpy(p->dir, "/tmp/cfs-test-ctl-XXXXXX");
+	if (kind == LOCAL)
+		assert_non_null(mkdtemp(p->dir));
+	else if (kind == MEM)
+		assert_int_equal(cfs_ctl_mem_create(7, &p->mem), 0);
+	else
+		etcd_wipe(p);
 }
 
 static void plane_fini(struct plane *p)
@@ -50,7 +79,7 @@ static void plane_fini(struct plane *p)
 					     "control.sqlite-shm" };
 	char path[96];
 
-	if (p->mem) {
+	if (p->kind != LOCAL) {
 		cfs_ctl_mem_destroy(p->mem);
 		return;
 	}
@@ -93,14 +122,14 @@ static void assert_value(struct cfs_ctl *ctl, const char *key, const char *value
 	cfs_ctl_list_fini(&l);
 }
 
-static void keeps_what_was_put(bool is_local)
+static void keeps_what_was_put(enum kind kind)
 {
 	struct cfs_ctl_list l = { 0 };
 	struct cfs_ctl *ctl;
 	struct plane p;
 	uint64_t rev1, rev2;
 
-	plane_init(&p, is_local);
+	plane_init(&p, kind);
 	ctl = plane_open(&p);
 	assert_int_equal(cfs_ctl_get(ctl, "/a/x", &l), -ENOENT);
 	assert_int_equal(put(ctl, "/a/x", "one", 0, &rev1), 0);
@@ -128,13 +157,13 @@ static void keeps_what_was_put(bool is_local)
 	plane_fini(&p);
 }
 
-static void swaps_or_does_nothing(bool is_local)
+static void swaps_or_does_nothing(enum kind kind)
 {
 	struct cfs_ctl *a, *b;
 	struct plane p;
 	uint64_t rev;
 
-	plane_init(&p, is_local);
+	plane_init(&p, kind);
 	a = plane_open(&p);
 	b = plane_open(&p);
 	assert_int_equal(swap(a, "/k", 0, "first"), 0);
@@ -150,7 +179,7 @@ static void swaps_or_does_nothing(bool is_local)
 }
 
 /* All puts of a transaction or none: the second names a lease that is not there. */
-static void puts_all_or_none(bool is_local)
+static void puts_all_or_none(enum kind kind)
 {
 	struct cfs_ctl_put puts[2] = {
 		{ .key = "/k1", .value = "1", .len_bytes = 1 },
@@ -161,7 +190,7 @@ static void puts_all_or_none(bool is_local)
 	struct cfs_ctl *ctl;
 	struct plane p;
 
-	plane_init(&p, is_local);
+	plane_init(&p, kind);
 	ctl = plane_open(&p);
 	assert_int_equal(cfs_ctl_txn(ctl, &txn, NULL), -ENOENT);
 	assert_int_equal(cfs_ctl_list(ctl, "/", &l), 0);
@@ -175,7 +204,47 @@ static void puts_all_or_none(bool is_local)
 	plane_fini(&p);
 }
 
-static void watches_changes(bool is_local)
+/* Any bytes, as many as there may be; one more is refused, and so is a key put twice. */
+static void bears_the_largest(enum kind kind)
+{
+	struct cfs_ctl_put puts[4] = { { .key = "/big/0" }, { .key = "/big/1" }, { .key = "/big/2" } };
+	struct cfs_ctl_txn txn = { .puts = puts, .puts_count = 4 };
+	uint8_t *value = malloc(CFS_CTL_VALUE_BYTES_MAX + 1);
+	char key[CFS_CTL_KEY_BYTES_MAX + 1] = "/";
+	struct cfs_ctl_list l = { 0 };
+	struct cfs_ctl *ctl;
+	struct plane p;
+
+	plane_init(&p, kind);
+	ctl = plane_open(&p);
+	for (uint32_t i = 0; i <= CFS_CTL_VALUE_BYTES_MAX; i++)
+		value[i] = (uint8_t)(i ^ i >> 8);
+	memset(key + 1, '~', CFS_CTL_KEY_BYTES_MAX - 1);
+	puts[3].key = key;
+	for (uint32_t i = 0; i < 4; i++) {
+		puts[i].value = value;
+		puts[i].len_bytes = CFS_CTL_VALUE_BYTES_MAX - i;
+	}
+	assert_int_equal(cfs_ctl_txn(ctl, &txn, NULL), 0);
+	assert_int_equal(cfs_ctl_list(ctl, "/", &l), 0);
+	assert_int_equal(l.count, 4);
+	for (uint32_t i = 0; i < 4; i++) {
+		assert_int_equal(l.kvs[i].len_bytes, CFS_CTL_VALUE_BYTES_MAX - i);
+		assert_memory_equal(l.kvs[i].value, value, l.kvs[i].len_bytes);
+	}
+	assert_string_equal(l.kvs[3].key, key);
+	cfs_ctl_list_fini(&l);
+	puts[0].len_bytes = CFS_CTL_VALUE_BYTES_MAX + 1;
+	assert_int_equal(cfs_ctl_txn(ctl, &txn, NULL), -EINVAL);
+	puts[0].len_bytes = 1;
+	puts[2].key = puts[0].key;
+	assert_int_equal(cfs_ctl_txn(ctl, &txn, NULL), -EINVAL);
+	free(value);
+	cfs_ctl_close(ctl);
+	plane_fini(&p);
+}
+
+static void watches_changes(enum kind kind)
 {
 	struct cfs_ctl_watch *w = NULL;
 	struct cfs_ctl_list l = { 0 };
@@ -183,7 +252,7 @@ static void watches_changes(bool is_local)
 	struct plane p;
 	uint64_t rev;
 
-	plane_init(&p, is_local);
+	plane_init(&p, kind);
 	a = plane_open(&p);
 	b = plane_open(&p);
 	assert_int_equal(put(a, "/m/1", "old", 0, &rev), 0);
@@ -224,7 +293,7 @@ static void put_later(void *arg)
 }
 
 /* A watch that waits is woken by a change of another handle. */
-static void watch_waits(bool is_local)
+static void watch_waits(enum kind kind)
 {
 	struct later later = { .rc = 1 };
 	struct cfs_ctl_watch *w = NULL;
@@ -233,7 +302,7 @@ static void watch_waits(bool is_local)
 	struct cfs_group g;
 	struct plane p;
 
-	plane_init(&p, is_local);
+	plane_init(&p, kind);
 	ctl = plane_open(&p);
 	later.ctl = plane_open(&p);
 	assert_int_equal(cfs_ctl_watch_open(ctl, "/", 1, &w), 0);
@@ -250,20 +319,76 @@ static void watch_waits(bool is_local)
 	plane_fini(&p);
 }
 
-static void forgets_old_deletions(bool is_local)
+static void next_later(void *arg)
+{
+	struct cfs_ctl_list l = { 0 };
+	struct cfs_ctl_watch *w = NULL;
+	struct later *later = arg;
+
+	assert_int_equal(cfs_ctl_list(later->ctl, "/", &l), 0);
+	assert_int_equal(l.count, 0);
+	assert_int_equal(cfs_ctl_watch_open(later->ctl, "/", l.rev + 1, &w), 0);
+	later->rc = cfs_ctl_watch_next(w, &l);
+	cfs_ctl_watch_close(w);
+}
+
+/* Who waits for a change that does not come is free at once when it is cancelled, and late when its
+ * time is over. */
+static void watch_is_cancelled(enum kind kind)
+{
+	struct later later = { .rc = 1 };
+	uint64_t before_ns;
+	struct cfs_group g;
+	struct plane p;
+
+	plane_init(&p, kind);
+	later.ctl = plane_open(&p);
+	cfs_group_init(&g);
+	assert_int_equal(cfs_group_start(&g, next_later, &later), 0);
+	assert_int_equal(cfs_sleep_ns(100000000), 0);
+	assert_int_equal(later.rc, 1);
+	cfs_group_cancel(&g);
+	before_ns = cfs_now_ns();
+	cfs_group_join(&g);
+	assert_true(cfs_now_ns() - before_ns < 3000000000);
+	assert_int_equal(later.rc, -ECANCELED);
+	before_ns = cfs_deadline_narrow(cfs_now_ns() + 100000000);
+	next_later(&later);
+	assert_int_equal(later.rc, -ETIMEDOUT);
+	cfs_deadline_restore(before_ns);
+	cfs_ctl_close(later.ctl);
+	plane_fini(&p);
+}
+
+static int etcd_compact_on_thread(void *arg)
+{
+	char args[64], out[256];
+
+	snprintf(args, sizeof(args), "compact %llu", *(unsigned long long *)arg);
+	return etcd_ctl(&cluster, args, out, sizeof(out));
+}
+
+static void etcd_compact(unsigned long long rev)
+{
+	assert_int_equal(cfs_offload(etcd_compact_on_thread, &rev), 0);
+}
+
+static void forgets_old_deletions(enum kind kind)
 {
 	static struct cfs_ctl_put puts[CFS_CTL_TXN_MAX];
 	struct cfs_ctl_txn txn = { .puts = puts, .puts_count = CFS_CTL_TXN_MAX };
 	static char keys[CFS_CTL_TXN_MAX][32];
 	struct cfs_ctl_watch *w = NULL;
 	struct cfs_ctl_list l = { 0 };
+	/* etcd forgets when it is told to. */
+	uint32_t rounds = kind == ETCD ? 1 : CFS_CTL_GONE_MAX / CFS_CTL_TXN_MAX;
 	struct cfs_ctl *ctl;
 	struct plane p;
 	uint64_t rev = 0;
 
-	plane_init(&p, is_local);
+	plane_init(&p, kind);
 	ctl = plane_open(&p);
-	for (uint32_t round = 0; round <= CFS_CTL_GONE_MAX / CFS_CTL_TXN_MAX; round++) {
+	for (uint32_t round = 0; round <= rounds; round++) {
 		for (uint32_t i = 0; i < CFS_CTL_TXN_MAX; i++) {
 			snprintf(keys[i], sizeof(keys[i]), "/gone/%u-%u", round, i);
 			puts[i] = (struct cfs_ctl_put){
@@ -276,6 +401,8 @@ static void forgets_old_deletions(bool is_local)
 			puts[i].value = NULL;
 		assert_int_equal(cfs_ctl_txn(ctl, &txn, &rev), 0);
 	}
+	if (kind == ETCD)
+		etcd_compact(rev - 1);
 	assert_int_equal(cfs_ctl_watch_open(ctl, "/", 2, &w), 0);
 	assert_int_equal(cfs_ctl_watch_next(w, &l), -ESTALE);
 	cfs_ctl_watch_close(w);
@@ -288,14 +415,14 @@ static void forgets_old_deletions(bool is_local)
 	plane_fini(&p);
 }
 
-static void leases_end(bool is_local)
+static void leases_end(enum kind kind)
 {
 	struct cfs_ctl_list l = { 0 };
 	struct cfs_ctl *ctl;
 	struct plane p;
 	uint64_t brief, kept, ended;
 
-	plane_init(&p, is_local);
+	plane_init(&p, kind);
 	ctl = plane_open(&p);
 	assert_int_equal(cfs_ctl_lease_grant(ctl, 100000000, &brief), 0);
 	assert_int_equal(cfs_ctl_lease_grant(ctl, 60000000000, &kept), 0);
@@ -306,9 +433,16 @@ static void leases_end(bool is_local)
 	assert_int_equal(cfs_ctl_lease_keep(ctl, brief), 0);
 	assert_value(ctl, "/l/brief", "b");
 	assert_int_equal(cfs_ctl_lease_end(ctl, ended), 0);
-	assert_int_equal(cfs_sleep_ns(150000000), 0);
-	assert_int_equal(cfs_ctl_list(ctl, "/l/", &l), 0);
+	/* Never early; etcd has leases of whole seconds, two at least, and looks twice a second. */
+	for (uint32_t i = 0; i < 100; i++) {
+		cfs_ctl_list_fini(&l);
+		assert_int_equal(cfs_sleep_ns(150000000), 0);
+		assert_int_equal(cfs_ctl_list(ctl, "/l/", &l), 0);
+		if (l.count == 1 || kind != ETCD)
+			break;
+	}
 	assert_int_equal(l.count, 1);
+	assert_int_equal(l.kvs[0].lease, kept);
 	assert_string_equal(l.kvs[0].key, "/l/kept");
 	cfs_ctl_list_fini(&l);
 	assert_int_equal(cfs_ctl_lease_keep(ctl, brief), -ENOENT);
@@ -317,23 +451,29 @@ static void leases_end(bool is_local)
 	plane_fini(&p);
 }
 
-#define BOTH(name) \
+#define ALL(name) \
 	CFS_TEST_FIBER(name##_local) \
 	{ \
-		name(true); \
+		name(LOCAL); \
+	} \
+	CFS_TEST_FIBER(name##_etcd) \
+	{ \
+		name(ETCD); \
 	} \
 	CFS_TEST_SIM(name##_mem) \
 	{ \
-		name(false); \
+		name(MEM); \
 	}
 
-BOTH(keeps_what_was_put)
-BOTH(swaps_or_does_nothing)
-BOTH(puts_all_or_none)
-BOTH(watches_changes)
-BOTH(watch_waits)
-BOTH(forgets_old_deletions)
-BOTH(leases_end)
+ALL(keeps_what_was_put)
+ALL(swaps_or_does_nothing)
+ALL(puts_all_or_none)
+ALL(bears_the_largest)
+ALL(watches_changes)
+ALL(watch_waits)
+ALL(watch_is_cancelled)
+ALL(forgets_old_deletions)
+ALL(leases_end)
 
 /* Faults of mem alone. */
 CFS_TEST_SIM(fails_and_loses_answers)
@@ -342,7 +482,7 @@ CFS_TEST_SIM(fails_and_loses_answers)
 	struct cfs_ctl *ctl;
 	struct plane p;
 
-	plane_init(&p, false);
+	plane_init(&p, MEM);
 	ctl = plane_open(&p);
 	cfs_ctl_mem_faults_set(p.mem, &faults);
 	assert_int_equal(put(ctl, "/k", "failed", 0, NULL), -EIO);
@@ -364,7 +504,7 @@ CFS_TEST_SIM(delays_and_repeats_events)
 	struct plane p;
 	uint64_t before_ns = cfs_now_ns();
 
-	plane_init(&p, false);
+	plane_init(&p, MEM);
 	ctl = plane_open(&p);
 	cfs_ctl_mem_faults_set(p.mem, &faults);
 	assert_int_equal(put(ctl, "/k", "x", 0, NULL), 0);
@@ -386,7 +526,7 @@ CFS_TEST_SIM(ends_leases_early)
 	struct plane p;
 	uint64_t lease;
 
-	plane_init(&p, false);
+	plane_init(&p, MEM);
 	ctl = plane_open(&p);
 	assert_int_equal(cfs_ctl_lease_grant(ctl, 60000000000, &lease), 0);
 	cfs_ctl_mem_expire(p.mem);
@@ -395,7 +535,21 @@ CFS_TEST_SIM(ends_leases_early)
 	plane_fini(&p);
 }
 
-#define TESTS_OF(name) cmocka_unit_test(name##_local), cmocka_unit_test(name##_mem)
+#define TESTS_OF(name) \
+	cmocka_unit_test(name##_local), cmocka_unit_test(name##_mem), cmocka_unit_test(name##_etcd)
+
+static int cluster_start(void **state)
+{
+	(void)state;
+	return etcd_cluster_start(&cluster);
+}
+
+static int cluster_stop(void **state)
+{
+	(void)state;
+	etcd_cluster_stop(&cluster);
+	return 0;
+}
 
 int main(void)
 {
@@ -403,8 +557,10 @@ int main(void)
 		TESTS_OF(keeps_what_was_put),
 		TESTS_OF(swaps_or_does_nothing),
 		TESTS_OF(puts_all_or_none),
+		TESTS_OF(bears_the_largest),
 		TESTS_OF(watches_changes),
 		TESTS_OF(watch_waits),
+		TESTS_OF(watch_is_cancelled),
 		TESTS_OF(forgets_old_deletions),
 		TESTS_OF(leases_end),
 		cmocka_unit_test(fails_and_loses_answers),
@@ -412,5 +568,5 @@ int main(void)
 		cmocka_unit_test(ends_leases_early),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, cluster_start, cluster_stop);
 }
