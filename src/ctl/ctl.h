@@ -110,8 +110,8 @@ CFS_AWAITS int cfs_ctl_txn(struct cfs_ctl *ctl, const struct cfs_ctl_txn *txn, u
  * each once and as it is now, in order of revision. _next() waits until there is one. At least
  * once: a change may be handed out again; a key that came and went in between may be left out, and
  * a deletion may be told with a later revision than its own. -ESTALE: so long ago that the engine
- * may have forgotten deletions; list, and open a new watch. A watch is a hint to look, not a proof: readers of the map
- * list it again now and then.
+ * may have forgotten deletions; list, and open a new watch. A watch is a hint to look, not a proof:
+ * readers of the map list it again now and then.
  */
 CFS_AWAITS int cfs_ctl_watch_open(struct cfs_ctl *ctl, const char *prefix, uint64_t from_rev,
 				  struct cfs_ctl_watch **out);

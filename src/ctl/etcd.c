@@ -290,7 +290,8 @@ static json_t *changes_json(const char *prefix, uint64_t from_rev)
 {
 	json_t *changed = range_json(prefix, false), *now = range_json(prefix, false);
 	json_t *then = range_json(prefix, false);
-	bool is_whole = json_object_set_new(changed, "min_mod_revision", number_json(from_rev)) == 0;
+	bool is_whole = json_object_set_new(changed, "min_mod_revision", number_json(from_rev)) ==
+			0;
 	json_t *all = json_array();
 
 	is_whole &= json_object_set_new(now, "keys_only", json_true()) == 0;
@@ -299,8 +300,8 @@ static json_t *changes_json(const char *prefix, uint64_t from_rev)
 	is_whole &= json_array_append_new(all, json_pack("{so}", "request_range", changed)) == 0;
 	is_whole &= json_array_append_new(all, json_pack("{so}", "request_range", now)) == 0;
 	if (from_rev > 1)
-		is_whole &=
-			json_array_append_new(all, json_pack("{so}", "request_range", then)) == 0;
+		is_whole &= json_array_append_new(all, json_pack("{so}", "request_range", then)) ==
+			    0;
 	else
 		json_decref(then);
 	if (!is_whole) {
@@ -366,8 +367,8 @@ static int do_changes(struct job *job)
 	return answer_is_bad(job, rc);
 }
 
-/* Anything but "created" ends the stream: an event, a cancellation, an error, rubbish. @arg: whether
- * it was one of the last two. */
+/* Anything but "created" ends the stream: an event, a cancellation, an error, rubbish. @arg:
+ * whether it was one of the last two. */
 static bool wait_line(void *arg, const char *line, size_t len_bytes)
 {
 	json_t *json = json_loadb(line, len_bytes, 0, NULL);

@@ -4,8 +4,8 @@
  * Failures: each try of an endpoint ends in one of four ways. DONE: it answered. FINAL: it answered
  * that the request is wrong. NOT_DONE: the request was certainly not carried out, so anybody may go
  * on with the next endpoint. UNSURE: who only reads may. When all have been tried, another round
- * begins only if somebody was there and waits for a leader, and the time is not over: where nobody
- * is at all, the caller knows better than we how long to wait.
+ * begins only if somebody was there and may wait for a leader, and the time is not over: where
+ * nobody is at all, the caller knows better than we how long to wait.
  *
  * A line is used by one thread at a time; is_aborted and the wake-up of curl are what others touch.
  */
@@ -25,11 +25,12 @@
 #include "base/util.h"
 
 #define CONNECT_MS 1000
-#define ANSWER_MS 3000
+#define ANSWER_MS 2000
 #define ROUNDS_MS 8000 /* of all tries together, unless the last one takes longer */
 #define PAUSE_US 100000
 #define POLL_MS 1000
 #define TOKEN_BYTES 1024u
+#define START_BYTES 96u
 
 /* Of google.golang.org/grpc/codes. */
 enum {
@@ -302,7 +303,7 @@ static enum outcome refused(struct cfs_etcd_line *line, const char *url, const j
 		line->rc = -ENOSPC;
 		return FINAL;
 	case GRPC_INVALID_ARGUMENT:
-		line->rc = text && strstr(text, "too large") ? -EMSGSIZE
+		line->rc = text && strstr(text, "too large")            ? -EMSGSIZE
 			   : text && strstr(text, "user name is empty") ? -EACCES
 									: -EINVAL;
 		return FINAL;
@@ -316,18 +317,33 @@ static enum outcome refused(struct cfs_etcd_line *line, const char *url, const j
 	}
 }
 
+/* The first words of whatever came, for people. */
+static void text_start(const struct cfs_etcd_line *line, char start[START_BYTES])
+{
+	size_t len = 0;
+
+	while (len < START_BYTES - 1 && len < line->len && line->text[len] >= ' ' &&
+	       line->text[len] <= '~') {
+		start[len] = line->text[len];
+		len++;
+	}
+	start[len] = '\0';
+}
+
 /* The transfer went well: is it an answer of etcd? */
 static enum outcome judge(struct cfs_etcd_line *line, const char *url)
 {
 	json_t *answer = json_loadb(line->text ? line->text : "", line->len, 0, NULL);
-	char text[96];
+	char start[START_BYTES], text[START_BYTES + 64];
 	long status = 0;
 	enum outcome outcome;
 
 	curl_easy_getinfo(line->easy, CURLINFO_RESPONSE_CODE, &status);
 	if (!json_is_object(answer) || (status != 200 && !json_object_get(answer, "code"))) {
 		json_decref(answer);
-		snprintf(text, sizeof(text), "HTTP %ld and no answer of etcd", status);
+		text_start(line, start);
+		snprintf(text, sizeof(text), "HTTP %ld and no answer of etcd%s%s", status,
+			 start[0] ? ": " : "", start);
 		say(line, url, text);
 		line->rc = -CFS_EBAD_FORMAT;
 		return UNSURE;
@@ -385,11 +401,14 @@ static enum outcome try_post(struct cfs_etcd_line *line, const char *url)
 		return FINAL;
 	}
 	line->rc = 0;
-	if (req->on_line && (line->is_enough || (result == CURLE_OPERATION_TIMEDOUT && was_sent_out)))
+	if (req->on_line &&
+	    (line->is_enough || (result == CURLE_OPERATION_TIMEDOUT && was_sent_out)))
 		return DONE;
 	if (result == CURLE_OK && !req->on_line)
 		return judge(line, url);
 	line->rc = line->is_too_long ? -CFS_EBAD_FORMAT : -EIO;
+	/* Members without a leader may keep silent instead of saying so. */
+	line->waits_for_leader |= result == CURLE_OPERATION_TIMEDOUT && was_sent_out;
 	if (line->is_too_long)
 		say(line, url, "an answer longer than any map");
 	else if (result == CURLE_OK)

@@ -23,7 +23,8 @@
 struct cfs_etcd_conf {
 	char url[CFS_CTL_ETCD_URLS_MAX][CFS_ETCD_URL_BYTES];
 	uint32_t urls_count;
-	char ca[CFS_ETCD_PATH_BYTES], cert[CFS_ETCD_PATH_BYTES], key[CFS_ETCD_PATH_BYTES]; /* "": none */
+	char ca[CFS_ETCD_PATH_BYTES], cert[CFS_ETCD_PATH_BYTES],
+		key[CFS_ETCD_PATH_BYTES]; /* "": none */
 	char user[128], password[128];
 };
 
@@ -53,7 +54,8 @@ void cfs_etcd_line_destroy(struct cfs_etcd_line *line); /* NULL is fine */
 /*
  * On a thread that may block. @endpoint: where to begin; the one that answered.
  * Returns 0; -EIO; -ENOENT, -ESTALE (of old revisions), -EACCES, -ENOSPC, -EMSGSIZE, -EINVAL as the
- * member says; -CFS_EBAD_FORMAT: no answer of etcd, or a too long one; -ECANCELED: aborted; -ENOMEM.
+ * member says; -CFS_EBAD_FORMAT: no answer of etcd, or a too long one; -ECANCELED: aborted;
+ * -ENOMEM.
  */
 int cfs_etcd_line_ask(struct cfs_etcd_line *line, uint32_t *endpoint, struct cfs_etcd_request *req);
 /* Ends the request that another thread waits for, now or when it begins. */

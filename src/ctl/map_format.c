@@ -197,7 +197,7 @@ static uint32_t crc_1_of(const struct cfs_map_rows_1_header *h, const uint8_t *r
 }
 
 static int header_1_verify(const struct cfs_map_rows_1_header *h, const uint8_t *buf,
-			 uint32_t len_bytes, uint32_t shards)
+			   uint32_t len_bytes, uint32_t shards)
 {
 	uint64_t count = cfs_from_le32(h->count);
 	uint64_t rows_bytes = len_bytes - sizeof(*h);

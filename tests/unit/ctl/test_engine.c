@@ -207,7 +207,9 @@ static void puts_all_or_none(enum kind kind)
 /* Any bytes, as many as there may be; one more is refused, and so is a key put twice. */
 static void bears_the_largest(enum kind kind)
 {
-	struct cfs_ctl_put puts[4] = { { .key = "/big/0" }, { .key = "/big/1" }, { .key = "/big/2" } };
+	struct cfs_ctl_put puts[4] = { { .key = "/big/0" },
+				       { .key = "/big/1" },
+				       { .key = "/big/2" } };
 	struct cfs_ctl_txn txn = { .puts = puts, .puts_count = 4 };
 	uint8_t *value = malloc(CFS_CTL_VALUE_BYTES_MAX + 1);
 	char key[CFS_CTL_KEY_BYTES_MAX + 1] = "/";
@@ -541,7 +543,7 @@ CFS_TEST_SIM(ends_leases_early)
 static int cluster_start(void **state)
 {
 	(void)state;
-	return etcd_cluster_start(&cluster);
+	return etcd_cluster_start(&cluster, 3, false) < 0 || etcd_leader(&cluster) < 0 ? -1 : 0;
 }
 
 static int cluster_stop(void **state)
