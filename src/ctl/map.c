@@ -25,9 +25,11 @@
 #include "base/str.h"
 #include "base/util.h"
 #include "ctl/map_format.h"
+#include "ctl/volume.h"
 
 #define CFS_MAP_TRIES_MAX 16u
-#define CFS_MAP_RETRY_NS 20000000ull
+#define CFS_MAP_RETRY_NS 20000000ull /* twice as long each time, up to the next */
+#define CFS_MAP_RETRY_NS_MAX 1000000000ull
 #define CFS_MAP_PIECES_MAX (CFS_MAP_SHARDS_MAX / CFS_MAP_ROWS_MAX)
 #define CFS_MAP_MEMBER_BYTES \
 	(CFS_CORES_MAX * (sizeof(((struct cfs_map *)0)->core_addr[0]) + 8) + 64)
@@ -38,6 +40,7 @@ static_assert(CFS_MAP_ROWS_BYTES_MAX <= CFS_CTL_VALUE_BYTES_MAX, "a piece fits i
 struct map_key {
 	char text[96];
 };
+static_assert(sizeof(struct map_key) >= CFS_CTL_PREFIX_BYTES + 32, "a key fits");
 
 /* What one try works on; too big for a fiber's stack. */
 struct start_try {
@@ -59,12 +62,8 @@ struct start_try {
 static struct map_key prefix_of(const uint8_t uuid[16])
 {
 	struct map_key k;
-	int at = snprintf(k.text, sizeof(k.text), "/claudefs/");
 
-	for (int i = 0; i < 16; i++)
-		at += snprintf(k.text + at, sizeof(k.text) - (size_t)at, "%s%02x",
-			       i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid[i]);
-	snprintf(k.text + at, sizeof(k.text) - (size_t)at, "/");
+	cfs_ctl_volume_prefix(uuid, k.text);
 	return k;
 }
 
@@ -85,6 +84,15 @@ static int say(char *why, int rc, const char *text)
 	return rc;
 }
 
+/* What the engine did not do, and what it says itself. */
+static int say_engine(char *why, int rc, const char *text, const struct cfs_ctl *ctl)
+{
+	const char *more = cfs_ctl_why(ctl);
+
+	snprintf(why, CFS_MAP_WHY_BYTES, "%s: %s", text, more[0] ? more : cfs_err_text(rc));
+	return rc;
+}
+
 static int epoch_read(const struct cfs_ctl_kv *kv, uint64_t *epoch_out)
 {
 	return cfs_str_to_u64((const char *)kv->value, epoch_out) == 0 ? 0 : -CFS_EBAD_FORMAT;
@@ -102,7 +110,7 @@ CFS_AWAITS static int try_read(struct start_try *t, struct cfs_ctl *ctl)
 	cfs_ctl_list_fini(&t->list);
 	rc = cfs_ctl_list(ctl, t->prefix.text, &t->list);
 	if (rc < 0)
-		return say(t->why, rc, "the control plane cannot be read");
+		return say_engine(t->why, rc, "it cannot be read", ctl);
 	kv = cfs_ctl_list_find(&t->list, epoch_key.text);
 	t->epoch = 0;
 	t->epoch_rev = 0;
@@ -196,7 +204,8 @@ static void puts_make(struct start_try *t, uint64_t epoch)
 	for (uint32_t i = 0; i < start->cores; i++)
 		len += snprintf(t->member + len, sizeof(t->member) - (size_t)len, "addr %s\n",
 				start->core_addr[i]);
-	put_add(t, key_of(&t->prefix, "members/", start->node), t->member, (uint32_t)len);
+	if (start->cores > 0)
+		put_add(t, key_of(&t->prefix, "members/", start->node), t->member, (uint32_t)len);
 	for (uint32_t first = 0, i = 0; first < start->shards; first += CFS_MAP_ROWS_MAX, i++) {
 		uint32_t count = CFS_MIN(start->shards - first, CFS_MAP_ROWS_MAX);
 		uint8_t *piece = t->pieces + i * CFS_MAP_ROWS_BYTES_MAX;
@@ -226,7 +235,7 @@ CFS_AWAITS static int try_once(struct start_try *t, struct cfs_ctl *ctl, uint64_
 	txn.puts_count = t->puts_count;
 	rc = cfs_ctl_txn(ctl, &txn, NULL);
 	if (rc < 0)
-		return say(t->why, rc, "the cluster map cannot be changed in the control plane");
+		return say_engine(t->why, rc, "the cluster map cannot be changed", ctl);
 	*epoch_out = epoch;
 	return 0;
 }
@@ -278,8 +287,8 @@ CFS_AWAITS int cfs_map_start_node(struct cfs_ctl *ctl, const struct cfs_map_star
 {
 	CFS_CLEANUP(try_fini) struct start_try *t = calloc(1, sizeof(*t));
 	CFS_CLEANUP(cfs_free_p) uint16_t *slice_of = calloc(start->shards, sizeof(*slice_of));
+	uint64_t epoch = 0, pause_ns = CFS_MAP_RETRY_NS;
 	struct cfs_map map;
-	uint64_t epoch = 0;
 	int rc = -EIO;
 
 	cfs_assert(start->shards > 0 && start->shards <= CFS_MAP_SHARDS_MAX);
@@ -298,8 +307,9 @@ CFS_AWAITS int cfs_map_start_node(struct cfs_ctl *ctl, const struct cfs_map_star
 		rc = try_once(t, ctl, &epoch);
 		if (rc != -ESTALE && rc != -EIO)
 			break;
-		if (cfs_sleep_ns(CFS_MAP_RETRY_NS) < 0)
+		if (cfs_sleep_ns(pause_ns) < 0)
 			break;
+		pause_ns = CFS_MIN(pause_ns * 2, CFS_MAP_RETRY_NS_MAX);
 	}
 	if (rc < 0)
 		return rc;
@@ -313,20 +323,77 @@ CFS_AWAITS int cfs_map_start_node(struct cfs_ctl *ctl, const struct cfs_map_star
 	return 0;
 }
 
-CFS_AWAITS int cfs_map_epoch(struct cfs_ctl *ctl, const uint8_t uuid[16], uint64_t *epoch_out)
+CFS_AWAITS int cfs_map_make(struct cfs_ctl *ctl, const uint8_t uuid[16], uint32_t shards,
+			    uint16_t slices, char why[CFS_MAP_WHY_BYTES])
 {
-	struct map_key prefix = prefix_of(uuid);
-	struct map_key key = key_of(&prefix, "epoch", -1);
+	CFS_CLEANUP(try_fini) struct start_try *t = calloc(1, sizeof(*t));
+	const struct cfs_map_start start = { .uuid = uuid, .shards = shards, .slices = slices };
+	struct map_key epoch_key;
+	struct cfs_ctl_compare compare = { .key = epoch_key.text };
+	struct cfs_ctl_txn txn = { .compares = &compare, .compares_count = 1 };
+	int rc;
+
+	if (!t)
+		return say(why, -ENOMEM, "no memory for the cluster map");
+	t->start = &start;
+	t->why = why;
+	t->prefix = prefix_of(uuid);
+	epoch_key = key_of(&t->prefix, "epoch", -1);
+	t->rows = calloc(shards, sizeof(*t->rows));
+	t->pieces = malloc(CFS_MAP_PIECES_MAX * CFS_MAP_ROWS_BYTES_MAX);
+	if (!t->rows || !t->pieces)
+		return say(why, -ENOMEM, "no memory for the cluster map");
+	rc = rows_make(t, 1);
+	if (rc < 0)
+		return rc;
+	puts_make(t, 1);
+	txn.puts = t->puts;
+	txn.puts_count = t->puts_count;
+	rc = cfs_ctl_txn(ctl, &txn, NULL);
+	if (rc == -ESTALE)
+		return say(why, -EEXIST, "there is a map of this volume already");
+	return rc < 0 ? say_engine(why, rc, "the cluster map cannot be made", ctl) : 0;
+}
+
+/* The number that the key @name has as text; 0 when there is none. */
+CFS_AWAITS static int number_get(struct cfs_ctl *ctl, const uint8_t uuid[16], const char *name,
+				 uint64_t *out)
+{
+	struct map_key prefix = prefix_of(uuid), key = key_of(&prefix, name, -1);
 	struct cfs_ctl_list list = { 0 };
 	int rc = cfs_ctl_get(ctl, key.text, &list);
 
 	if (rc == -ENOENT) {
-		*epoch_out = 0;
+		*out = 0;
 		return 0;
 	}
 	if (rc < 0)
 		return rc;
-	rc = epoch_read(&list.kvs[0], epoch_out);
+	rc = epoch_read(&list.kvs[0], out);
 	cfs_ctl_list_fini(&list);
 	return rc;
+}
+
+CFS_AWAITS int cfs_map_stopped_set(struct cfs_ctl *ctl, const uint8_t uuid[16], uint64_t epoch)
+{
+	struct map_key prefix = prefix_of(uuid), key = key_of(&prefix, "stopped", -1);
+	struct cfs_ctl_put put = { .key = key.text };
+	struct cfs_ctl_txn txn = { .puts = &put, .puts_count = 1 };
+	char text[24];
+
+	put.value = text;
+	put.len_bytes = (uint32_t)snprintf(text, sizeof(text), "%" PRIu64, epoch);
+	return cfs_ctl_txn(ctl, &txn, NULL);
+}
+
+CFS_AWAITS uint64_t cfs_map_stopped(struct cfs_ctl *ctl, const uint8_t uuid[16])
+{
+	uint64_t epoch = 0;
+
+	return number_get(ctl, uuid, "stopped", &epoch) < 0 ? 0 : epoch;
+}
+
+CFS_AWAITS int cfs_map_epoch(struct cfs_ctl *ctl, const uint8_t uuid[16], uint64_t *epoch_out)
+{
+	return number_get(ctl, uuid, "epoch", epoch_out);
 }

@@ -5,7 +5,7 @@
  * CFS_MAP_ROWS_MAX shards each (map_format.h): which node and slice holds the shard, and its shard
  * epoch; `members/<node>`, the node's start and addresses as text. Every change of any of them is
  * one transaction that compares the revision of `epoch` and raises it, so the map is always read
- * and changed as a whole.
+ * and changed as a whole. Beside them `stopped`, which rests on nothing.
  *
  * A shard's slice is chosen when the map is first made and kept: that is where its log is. A
  * slice's core is chosen by each start.
@@ -52,6 +52,16 @@ struct cfs_map_start {
 CFS_AWAITS int cfs_map_start_node(struct cfs_ctl *ctl, const struct cfs_map_start *start,
 				  struct cfs_map *map_out, uint16_t **slice_out,
 				  char why[CFS_MAP_WHY_BYTES]);
+
+/* Makes the map before any node has started: shards in turn over the @slices of node 0. -EEXIST:
+ * there is one. */
+CFS_AWAITS int cfs_map_make(struct cfs_ctl *ctl, const uint8_t uuid[16], uint32_t shards,
+			    uint16_t slices, char why[CFS_MAP_WHY_BYTES]);
+
+/* Notes that @epoch ended with everything flushed, so that no tail is missed. */
+CFS_AWAITS int cfs_map_stopped_set(struct cfs_ctl *ctl, const uint8_t uuid[16], uint64_t epoch);
+/* The last epoch that ended so; 0: none is known. */
+CFS_AWAITS uint64_t cfs_map_stopped(struct cfs_ctl *ctl, const uint8_t uuid[16]);
 
 /* The map's epoch now; 0 when there is no map. */
 CFS_AWAITS int cfs_map_epoch(struct cfs_ctl *ctl, const uint8_t uuid[16], uint64_t *epoch_out);
