@@ -303,14 +303,18 @@ static void watch_waits(enum kind kind)
 	struct cfs_ctl *ctl;
 	struct cfs_group g;
 	struct plane p;
+	uint64_t before_ns;
 
 	plane_init(&p, kind);
 	ctl = plane_open(&p);
 	later.ctl = plane_open(&p);
+	before_ns = cfs_now_ns();
 	assert_int_equal(cfs_ctl_watch_open(ctl, "/", 1, &w), 0);
 	cfs_group_init(&g);
 	assert_int_equal(cfs_group_start(&g, put_later, &later), 0);
 	assert_int_equal(cfs_ctl_watch_next(w, &l), 0);
+	/* Woken, not by its look every five seconds; `local` looks once a second. */
+	assert_true(cfs_now_ns() - before_ns < 4000000000);
 	assert_int_equal(l.count, 1);
 	cfs_ctl_list_fini(&l);
 	cfs_group_join(&g);

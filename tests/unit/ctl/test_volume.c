@@ -309,6 +309,45 @@ CFS_TEST_FIBER(follows)
 	world_fini(&w);
 }
 
+/* Revisions of two engines may be equal by accident, and mean nothing then. */
+CFS_TEST_FIBER(compares_no_revision_of_another_engine)
+{
+	struct cfs_ctl_move_result result;
+	struct cfs_ctl_compare c = { 0 };
+	struct cfs_ctl_put p = { .value = "late", .len_bytes = 4 };
+	struct cfs_ctl_txn txn = { &c, 1, &p, 1 };
+	struct cfs_ctl_list l = { 0 };
+	struct cfs_ctl *ctl, *raw;
+	uint64_t there;
+	struct world w;
+
+	world_init(&w);
+	ctl = volume_open(&w);
+	raw = etcd_open(&w);
+	assert_int_equal(cfs_ctl_list(raw, w.prefix, &l), 0);
+	there = l.rev;
+	do {
+		assert_int_equal(put(ctl, key_of(&w, "k"), "read", 0), 0);
+		cfs_ctl_list_fini(&l);
+		assert_int_equal(cfs_ctl_get(ctl, key_of(&w, "k"), &l), 0);
+		/* The mover's second transaction there copies it. */
+	} while (l.kvs[0].rev < there + 2);
+	assert_int_equal(l.kvs[0].rev, there + 2);
+	c = (struct cfs_ctl_compare){ .key = key_of(&w, "k"), .rev = there + 2 };
+	p.key = c.key;
+	cfs_ctl_list_fini(&l);
+	assert_int_equal(put(ctl, c.key, "changed", 0), 0);
+	assert_int_equal(move(&w, w.etcd, &result), 0);
+	assert_int_equal(cfs_ctl_get(raw, c.key, &l), 0);
+	assert_int_equal(l.kvs[0].rev, c.rev); /* the accident did happen */
+	cfs_ctl_list_fini(&l);
+	assert_int_equal(cfs_ctl_txn(ctl, &txn, NULL), -ESTALE);
+	assert_value(ctl, c.key, "changed");
+	cfs_ctl_close(ctl);
+	cfs_ctl_close(raw);
+	world_fini(&w);
+}
+
 /* What a mover that died at any step leaves is finished by the next, or called off. */
 CFS_TEST_FIBER(ends_what_a_dead_mover_left)
 {
@@ -413,6 +452,8 @@ static int cluster_stop(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		/* First, while etcd's revision is small. */
+		cmocka_unit_test(compares_no_revision_of_another_engine),
 		cmocka_unit_test(begins_with_the_file),
 		cmocka_unit_test(leaves_a_map_where_it_is),
 		cmocka_unit_test(moves_under_writes),
