@@ -35,6 +35,10 @@
 	  "memory for data that was read or will be written") \
 	X(state_dir, TEXT, "", 0, 255, "folder", \
 	  "where control plane, sockets and logs are kept; empty: beside the store") \
+	X(control, TEXT, "local", 1, 255, "local|etcd:http://host:port,...", \
+	  "where a new volume's map is kept: in a file, or by an etcd with these members") \
+	X(control_secrets, TEXT, "", 0, 255, "folder", \
+	  "has those of ca.pem, cert.pem, key.pem and user (name:password) that etcd wants") \
 	X(log_level, CHOICE, "info", 0, 0, "err|warn|info|debug", "the least that is logged") \
 	X(session_life, DURATION, "30s", 100000000, 3600000000000, "time", \
 	  "how long a client may be silent before others get what it holds") \

@@ -13,7 +13,7 @@ static const struct cli_opt opts[] = {
 static void show_json(const struct cfs_config *cfg)
 {
 	static const char *const origins[] = { "default", "file", "command line" };
-	struct cfs_config defaults;
+	static struct cfs_config defaults; /* large, and this is called once */
 	char value[CFS_CONFIG_TEXT_BYTES], plain[CFS_CONFIG_TEXT_BYTES];
 
 	cfs_config_defaults(&defaults);

@@ -75,7 +75,7 @@ static void log_level_set(const char *name)
 
 static int run_verb(const char *name, int argc, char **argv)
 {
-	struct cli c = { .name = "cfs" };
+	static struct cli c = { .name = "cfs" }; /* large, and this is called once */
 	char full_name[32];
 	bool is_help;
 	int rc;

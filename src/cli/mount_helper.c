@@ -67,9 +67,13 @@ static int take(struct cli *c, struct helper *h, int argc, char **argv, int *at)
 
 int cli_mount_helper(const char *name, int argc, char **argv)
 {
-	struct cli c = { .name = name, .verb = &cli_mount };
+	static struct cli c; /* large, and this is called once */
 	struct helper h = { 0 };
-	int rc = cli_config_file(&c);
+	int rc;
+
+	c.name = name;
+	c.verb = &cli_mount;
+	rc = cli_config_file(&c);
 
 	for (int i = 0; rc == CLI_OK && i < argc; i++)
 		rc = take(&c, &h, argc, argv, &i);

@@ -62,6 +62,8 @@ static CFS_AWAITS int start_node(struct work *w)
 		.path_count = 1,
 		.listen = w->s->listen,
 		.state_dir = cfg->state_dir[0] ? cfg->state_dir : NULL,
+		.control = cfg->control,
+		.control_secrets = cfg->control_secrets,
 		.tail_bytes = cfg->tail_size,
 		.cache_bytes = cfg->cache_size,
 		.flush_interval_ns = cfg->flush_interval,

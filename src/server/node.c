@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/assert.h"
 #include "base/err.h"
@@ -278,72 +277,6 @@ static CFS_AWAITS int core_stop(void *arg)
 
 /* --- the node's steps --- */
 
-static CFS_AWAITS int open_control(struct cfs_node *n, char *err_out, uint32_t err_bytes)
-{
-	CFS_CLEANUP(cfs_free_p) char *path = NULL;
-
-	if (n->opts.ctl) {
-		n->ctl = n->opts.ctl;
-		return 0;
-	}
-	if (n->opts.state_dir)
-		snprintf(n->state_dir, sizeof(n->state_dir), "%s", n->opts.state_dir);
-	else
-		snprintf(n->state_dir, sizeof(n->state_dir), "%s.state", n->opts.paths[0]);
-	if (mkdir(n->state_dir, 0700) < 0 && errno != EEXIST) {
-		int rc = -errno;
-
-		snprintf(err_out, err_bytes, "state folder %s: %s; name another with --state-dir",
-			 n->state_dir, strerror(-rc));
-		return rc;
-	}
-	if (asprintf(&path, "%s/control.sqlite", n->state_dir) < 0)
-		return -ENOMEM;
-	n->is_ctl_ours = true;
-	return cfs_ctl_open_local(path, &n->ctl, err_out, err_bytes);
-}
-
-/* --- a stop in order --- */
-
-/* The epoch that ended with everything flushed, so that no tail is missed. */
-static void stopped_key(const struct cfs_node *n, char key[CFS_CTL_KEY_BYTES_MAX + 1])
-{
-	uint32_t at = (uint32_t)snprintf(key, CFS_CTL_KEY_BYTES_MAX + 1, "stopped/");
-
-	for (uint32_t i = 0; i < sizeof(n->info.uuid); i++)
-		at += (uint32_t)snprintf(key + at, 3, "%02x", n->info.uuid[i]);
-}
-
-/* Without it the next start takes it for a power cut, and waits. */
-static CFS_AWAITS void note_stop(struct cfs_node *n)
-{
-	char key[CFS_CTL_KEY_BYTES_MAX + 1];
-	cfs_le64 epoch = cfs_to_le64(n->epoch);
-	struct cfs_ctl_put put = { .key = key, .value = &epoch, .len_bytes = sizeof(epoch) };
-	struct cfs_ctl_txn txn = { .puts = &put, .puts_count = 1 };
-	int rc;
-
-	stopped_key(n, key);
-	rc = cfs_ctl_txn(n->ctl, &txn, NULL);
-	if (rc < 0)
-		cfs_warn("control plane: the stop is not noted", "rc=%s", cfs_err_name(rc));
-}
-
-static CFS_AWAITS bool was_stopped(struct cfs_node *n)
-{
-	char key[CFS_CTL_KEY_BYTES_MAX + 1];
-	struct cfs_ctl_list list = { 0 };
-	cfs_le64 epoch = cfs_to_le64(0);
-
-	stopped_key(n, key);
-	if (cfs_ctl_get(n->ctl, key, &list) < 0)
-		return false;
-	if (list.count == 1 && list.kvs[0].len_bytes == sizeof(epoch))
-		memcpy(&epoch, list.kvs[0].value, sizeof(epoch));
-	cfs_ctl_list_fini(&list);
-	return cfs_from_le64(epoch) + 1 == n->epoch;
-}
-
 /* Raises the epoch: from here on an older start of this node has no shard. */
 static CFS_AWAITS int take_epoch(struct cfs_node *n, char *err_out, uint32_t err_bytes)
 {
@@ -471,7 +404,7 @@ static CFS_AWAITS int start_steps(struct cfs_node *n, char *err_out, uint32_t er
 		lost += n->core[k].is_tail_lost;
 	rc = cfs_node_cut(n);
 	if (rc == 0)
-		rc = open_control(n, err_out, err_bytes);
+		rc = cfs_node_control_open(n, err_out, err_bytes);
 	if (rc == 0)
 		rc = take_epoch(n, err_out, err_bytes);
 	if (rc < 0)
@@ -494,7 +427,7 @@ static CFS_AWAITS int start_steps(struct cfs_node *n, char *err_out, uint32_t er
 	if (rc < 0)
 		return rc;
 	cfs_node_sessions_refuse_over(n);
-	if (lost && !is_new && !was_stopped(n))
+	if (lost && !is_new && !cfs_node_control_was_stopped(n))
 		leases_doubt(n);
 	n->started_ns = cfs_now_ns();
 	n->is_serving = true;
@@ -506,6 +439,8 @@ static CFS_AWAITS int start_steps(struct cfs_node *n, char *err_out, uint32_t er
 		cfs_node_sessions_end_all(n);
 	if (rc == 0)
 		rc = cfs_group_start(&n->ticker, cfs_node_ticker_run, n);
+	if (rc == 0 && n->is_ctl_ours)
+		rc = cfs_group_start(&n->ticker, cfs_node_control_run, n);
 	return rc;
 }
 
@@ -539,7 +474,7 @@ CFS_AWAITS int cfs_node_stop(struct cfs_node *n)
 		rc = each_core(n, core_stop) < 0 ? -EIO : rc;
 	}
 	if (rc == 0 && n->is_serving && n->ctl)
-		note_stop(n);
+		cfs_node_control_note_stop(n);
 	if (n->is_ctl_ours)
 		cfs_ctl_close(n->ctl);
 	cfs_device_close(n->device);

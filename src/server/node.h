@@ -28,11 +28,13 @@ struct cfs_node_opts {
 	const char *name;   /* in-process address: "inproc:NAME/CORE"; NULL: "node" */
 	const char *listen; /* "tcp:HOST:PORT" of core 0, the other cores take any port; "shm:NAME";
 			       NULL: only in process */
-	const char *state_dir; /* control.sqlite; NULL: beside the first store */
-	const char *tail_dir;  /* NULL: the store's own rule */
+	const char *state_dir;       /* control.sqlite; NULL: beside the first store */
+	const char *control;         /* engine to put the map into; NULL: as control.sqlite says */
+	const char *control_secrets; /* folder, for the engine; NULL: none */
+	const char *tail_dir;        /* NULL: the store's own rule */
 	uint64_t tail_bytes, cache_bytes, flush_interval_ns, patch_bytes_max; /* 0: defaults */
 	uint64_t session_life_ns; /* a client that is silent for so long has ended; 0: 30 s */
-	struct cfs_ctl *ctl;      /* borrowed; NULL: opens `local` in state_dir */
+	struct cfs_ctl *ctl;      /* borrowed; NULL: opens the one that belongs to state_dir */
 	/* simulation */
 	struct cfs_sim_disk *const *disks; /* instead of paths */
 	struct cfs_net_sim *sim;           /* endpoint "sim:NAME/0" instead of inproc and listen */
@@ -47,6 +49,11 @@ CFS_AWAITS int cfs_node_stop(struct cfs_node *node);
 /* Simulation: the rest of a SIGKILL, after cfs_domain_abandon(). Network and disks are killed by
  * the caller; what the process held is lost to us. */
 void cfs_node_abandon(struct cfs_node *node);
+
+/* Where the control plane of a store begins, "DIR/control.sqlite"; makes the folder @state_dir, or
+ * if that is NULL the one beside the store. -errno with @why. */
+int cfs_node_control_path(const char *store, const char *state_dir, char *out, uint32_t out_bytes,
+			  char *why, uint32_t why_bytes);
 
 /* Addresses of core 0: in process, and as listened to (NULL if it does not listen). */
 const char *cfs_node_addr(const struct cfs_node *node);

@@ -3,6 +3,8 @@
 #ifndef CFS_SERVER_NODE_INTERNAL_H
 #define CFS_SERVER_NODE_INTERNAL_H
 
+#include <jansson.h>
+
 #include "base/list.h"
 #include "base/reactor.h"
 #include "repl/shard.h"
@@ -84,14 +86,21 @@ struct node_core {
 	char error[256];
 };
 
+/* What the node knows of its control plane. Of core 0. */
+struct node_control {
+	uint64_t silent_since_ns, silent_wall_ns; /* 0: it answers */
+	char why[256];
+};
+
 struct cfs_node {
 	struct cfs_node_opts opts;
-	char name[64], state_dir[4096];
+	char name[64];
 	struct cfs_device *device;
 	struct cfs_store_info info;
 	uint32_t shards, stores, cores;
 	uint64_t epoch;
 	struct cfs_ctl *ctl;
+	struct node_control control;
 	bool is_ctl_ours, is_serving, is_ending, is_stopping;
 	bool is_busy;           /* something was written in the last tick */
 	struct node_core *core; /* [cores] */
@@ -139,6 +148,13 @@ CFS_AWAITS void cfs_node_sessions_run(void *core); /* fiber: ends sessions that 
 int cfs_node_sessions_wake(void *core);            /* whoever watches is told that we end */
 bool cfs_node_knows(void *core, uint64_t id);
 void cfs_node_sessions_fini(struct node_core *c);
+
+/* node_control.c */
+CFS_AWAITS int cfs_node_control_open(struct cfs_node *n, char *err_out, uint32_t err_bytes);
+CFS_AWAITS void cfs_node_control_run(void *node); /* fiber of core 0: looks whether it answers */
+CFS_AWAITS void cfs_node_control_note_stop(struct cfs_node *n);
+CFS_AWAITS bool cfs_node_control_was_stopped(struct cfs_node *n); /* the epoch before ours */
+json_t *cfs_node_control_json(struct cfs_node *n);                /* for STATUS; on core 0 */
 
 /* What all stores together could still take. */
 CFS_AWAITS uint64_t cfs_node_free_bytes(struct cfs_node *n);

@@ -232,6 +232,7 @@ CFS_AWAITS int cfs_node_status_json(struct cfs_node *n, bool with_counters, char
 			    n->core[0].listener.net
 				    ? json_string(cfs_net_addr(n->core[0].listener.net))
 				    : json_null());
+	json_object_set_new(j, "control", cfs_node_control_json(n));
 	json_object_set_new(j, "total_bytes", json_integer((json_int_t)sf.total_bytes));
 	json_object_set_new(j, "free_bytes", json_integer((json_int_t)sf.free_bytes));
 	json_object_set_new(j, "tick", json_integer((json_int_t)n->tick));
