@@ -59,7 +59,7 @@ struct cli {
 };
 
 extern const struct cli_verb cli_mkfs, cli_serve, cli_mount, cli_umount, cli_quickstart, cli_status,
-	cli_stats, cli_fsck, cli_doctor, cli_config, cli_bench, cli_version;
+	cli_stats, cli_fsck, cli_doctor, cli_config, cli_control, cli_bench, cli_version;
 
 /* Every verb, ended by NULL. */
 const struct cli_verb *const *cli_verbs(void);

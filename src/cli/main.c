@@ -76,6 +76,7 @@ static void log_level_set(const char *name)
 static int run_verb(const char *name, int argc, char **argv)
 {
 	static struct cli c = { .name = "cfs" }; /* large, and this is called once */
+	const struct cli_verb *verb;
 	char full_name[32];
 	bool is_help;
 	int rc;
@@ -84,20 +85,21 @@ static int run_verb(const char *name, int argc, char **argv)
 		return help(&c, argc, argv);
 	if (strcmp(name, "--version") == 0)
 		name = "version";
-	c.verb = find_verb(name);
-	if (!c.verb)
+	verb = find_verb(name);
+	if (!verb)
 		return unknown_verb(&c, name);
-	snprintf(full_name, sizeof(full_name), "cfs %s", c.verb->name);
+	c.verb = verb;
+	snprintf(full_name, sizeof(full_name), "cfs %s", verb->name);
 	c.name = full_name;
 	rc = cli_args(&c, argc, argv, &is_help);
 	if (rc != CLI_OK)
 		return rc;
 	if (is_help) {
-		cli_help(c.verb);
+		cli_help(verb);
 		return CLI_OK;
 	}
 	log_level_set(c.cfg.log_level);
-	return c.verb->run(&c);
+	return verb->run(&c);
 }
 
 int main(int argc, char **argv)

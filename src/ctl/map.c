@@ -328,7 +328,7 @@ CFS_AWAITS int cfs_map_make(struct cfs_ctl *ctl, const uint8_t uuid[16], uint32_
 {
 	CFS_CLEANUP(try_fini) struct start_try *t = calloc(1, sizeof(*t));
 	const struct cfs_map_start start = { .uuid = uuid, .shards = shards, .slices = slices };
-	struct map_key epoch_key;
+	const struct map_key prefix = prefix_of(uuid), epoch_key = key_of(&prefix, "epoch", -1);
 	struct cfs_ctl_compare compare = { .key = epoch_key.text };
 	struct cfs_ctl_txn txn = { .compares = &compare, .compares_count = 1 };
 	int rc;
@@ -337,8 +337,7 @@ CFS_AWAITS int cfs_map_make(struct cfs_ctl *ctl, const uint8_t uuid[16], uint32_
 		return say(why, -ENOMEM, "no memory for the cluster map");
 	t->start = &start;
 	t->why = why;
-	t->prefix = prefix_of(uuid);
-	epoch_key = key_of(&t->prefix, "epoch", -1);
+	t->prefix = prefix;
 	t->rows = calloc(shards, sizeof(*t->rows));
 	t->pieces = malloc(CFS_MAP_PIECES_MAX * CFS_MAP_ROWS_BYTES_MAX);
 	if (!t->rows || !t->pieces)

@@ -33,7 +33,7 @@ static int port_take(int *fd_out)
 
 static int ports_take(struct etcd_cluster *c)
 {
-	int fds[2 * ETCD_MEMBERS_MAX], rc = 0;
+	int fds[2 * ETCD_MEMBERS_MAX] = { 0 }, rc = 0;
 
 	for (int i = 0; i < c->members && rc == 0; i++) {
 		c->client_port[i] = port_take(&fds[2 * i]);

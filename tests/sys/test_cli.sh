@@ -15,7 +15,7 @@ explains_itself() {
 	local verb
 	expect 0 "$CFS_BIN" help
 	says "quickstart"
-	for verb in quickstart mkfs serve mount umount status stats fsck doctor bench config version; do
+	for verb in quickstart mkfs serve mount umount status stats fsck doctor bench control config version; do
 		expect 0 "$CFS_BIN" $verb --help
 		says "usage: cfs $verb"
 		says "examples:"

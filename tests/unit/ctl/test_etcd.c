@@ -72,8 +72,8 @@ CFS_TEST_FIBER(refuses_bad_names)
 		"http://a:1,,http://b:1",
 		"http://a b:1",
 		"file:///etc/passwd",
-		"http://1,http://2,http://3,http://4,http://5,http://6,http://7,http://8,http://9,"
-		"http://10",
+		("http://1,http://2,http://3,http://4,http://5,http://6,http://7,http://8,http://9,"
+		 "http://10"),
 	};
 
 	for (size_t i = 0; i < CFS_ARRAY_COUNT(names); i++) {

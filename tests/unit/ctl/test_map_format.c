@@ -128,9 +128,10 @@ static void refuses_rows_out_of_order(void **state)
 	row = strstr((char *)buf, "\n3 ");
 	assert_non_null(row);
 	row[1] = '1';
-	memcpy(buf + 47, "00000000", 8);
+	memset(buf + 47, '0', 8);
 	snprintf(crc, sizeof(crc), "%08x", cfs_crc32c(0, buf, bytes));
-	memcpy(buf + 47, crc, 8);
+	for (int i = 0; i < 8; i++)
+		buf[47 + i] = (uint8_t)crc[i];
 	assert_int_equal(cfs_map_rows_decode(buf, bytes, 4, out), -CFS_EBAD_FORMAT);
 }
 

@@ -309,6 +309,38 @@ CFS_TEST_FIBER(follows)
 	world_fini(&w);
 }
 
+/* As many shards as there may be: one transaction of etcd takes them, and a move takes several. */
+CFS_TEST_FIBER(bears_the_largest_map)
+{
+	struct cfs_ctl_list before = { 0 }, after = { 0 };
+	struct cfs_ctl_move_result result;
+	struct cfs_ctl *ctl;
+	struct world w;
+
+	world_init(&w);
+	w.opts.engine = w.etcd;
+	ctl = volume_open(&w);
+	assert_int_equal(cfs_map_make(ctl, w.uuid, CFS_MAP_SHARDS_MAX, 256, w.why), 0);
+	assert_int_equal(cfs_ctl_list(ctl, w.prefix, &before), 0);
+	w.opts.engine = NULL;
+	assert_int_equal(move(&w, "local", &result), 0);
+	assert_true(result.bytes > 800000);
+	assert_int_equal(result.keys, before.count);
+	assert_int_equal(move(&w, w.etcd, &result), 0);
+	assert_int_equal(cfs_ctl_list(ctl, w.prefix, &after), 0);
+	assert_int_equal(after.count, before.count);
+	for (uint32_t i = 0; i < after.count; i++) {
+		assert_string_equal(after.kvs[i].key, before.kvs[i].key);
+		assert_int_equal(after.kvs[i].len_bytes, before.kvs[i].len_bytes);
+		assert_memory_equal(after.kvs[i].value, before.kvs[i].value,
+				    after.kvs[i].len_bytes);
+	}
+	cfs_ctl_list_fini(&before);
+	cfs_ctl_list_fini(&after);
+	cfs_ctl_close(ctl);
+	world_fini(&w);
+}
+
 /* Revisions of two engines may be equal by accident, and mean nothing then. */
 CFS_TEST_FIBER(compares_no_revision_of_another_engine)
 {
@@ -456,6 +488,7 @@ int main(void)
 		cmocka_unit_test(compares_no_revision_of_another_engine),
 		cmocka_unit_test(begins_with_the_file),
 		cmocka_unit_test(leaves_a_map_where_it_is),
+		cmocka_unit_test(bears_the_largest_map),
 		cmocka_unit_test(moves_under_writes),
 		cmocka_unit_test(follows),
 		cmocka_unit_test(ends_what_a_dead_mover_left),
