@@ -340,19 +340,25 @@ static int start_error(int rc)
 
 int cfs_runtime_run(const struct cfs_runtime_opts *opts, int (*fn)(void *arg), void *arg)
 {
-	struct cfs_runtime rt = { .opts = *opts, .fn = fn, .arg = arg };
+	/* Not on the stack: a test whose check failed leaves threads behind that wait in it. */
+	CFS_CLEANUP(cfs_free_p) struct cfs_runtime *rt = calloc(1, sizeof(*rt));
 	struct cfs_runtime *none = NULL;
 	int rc;
 
 	cfs_assert(cfs_reactor_self() == NULL);
-	cpus_find(&rt);
-	rt.cores = opts->cores ? opts->cores : CFS_MAX(rt.cpu_count / 2, 1u);
-	rt.cores = opts->is_sim ? 1 : CFS_MIN(rt.cores, (uint32_t)CFS_CORES_MAX);
-	if (!opts->is_sim && !atomic_compare_exchange_strong(&process_runtime, &none, &rt))
+	if (!rt)
+		return -ENOMEM;
+	rt->opts = *opts;
+	rt->fn = fn;
+	rt->arg = arg;
+	cpus_find(rt);
+	rt->cores = opts->cores ? opts->cores : CFS_MAX(rt->cpu_count / 2, 1u);
+	rt->cores = opts->is_sim ? 1 : CFS_MIN(rt->cores, (uint32_t)CFS_CORES_MAX);
+	if (!opts->is_sim && !atomic_compare_exchange_strong(&process_runtime, &none, rt))
 		return -EBUSY;
-	rc = runtime_run(&rt);
-	runtime_fini(&rt);
+	rc = runtime_run(rt);
+	runtime_fini(rt);
 	if (!opts->is_sim)
 		atomic_store(&process_runtime, NULL);
-	return rt.start_rc < 0 ? start_error(rc) : rc;
+	return rt->start_rc < 0 ? start_error(rc) : rc;
 }
