@@ -305,13 +305,15 @@ CFS_TEST_FIBER(goes_on_without_the_leader)
 	char urls[256];
 	struct cfs_ctl *ctl;
 	uint64_t before_ns = cfs_now_ns();
+	int rc;
 
 	assert_in_range(first, 0, cluster.members - 1);
 	snprintf(urls, sizeof(urls), "%s,%s", url_of(first), cluster.urls);
 	ctl = plane_open(urls, NULL);
-	assert_int_equal(put(ctl, "/before", "x"), 0);
+	assert_int_equal(put_soon(ctl, "/before"), 0);
 	kill(cluster.pid[first], SIGSTOP);
-	assert_int_equal(put(ctl, "/after", "x"), -EIO);
+	rc = put(ctl, "/after", "x");
+	assert_true(rc == -EIO || rc == 0); /* on a slow machine another may lead by now */
 	assert_int_equal(put_soon(ctl, "/after"), 0);
 	assert_int_equal(get(ctl, "/before"), 0);
 	assert_true(cfs_now_ns() - before_ns < 20000000000);
