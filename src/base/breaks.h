@@ -145,6 +145,7 @@
 	X(NO_SESSION_STOP, "a client goes on with leases after its session's time") \
 	X(NO_SESSION_OVER, "after a crash a session that has ended in part is let in") \
 	X(NO_LOCK_CHECK, "what was begun under a lock that is lost is carried out all the same") \
+	X(REFUSED_AGAIN, "a late copy of what was refused may run") \
 	X(NO_REFUSE, "requests of an ended session are carried out") \
 	X(RELEASE_EARLY, "a session ends before its time")
 

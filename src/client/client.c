@@ -147,7 +147,9 @@ void cfs_client_close(struct cfs_client *c)
 
 void cfs_client_op_init(struct cfs_client_op *op, struct cfs_client *c, uint32_t uid, uint32_t gid)
 {
-	*op = (struct cfs_client_op){ .client = c, .uid = uid, .gid = gid, .session = c->session };
+	*op = (struct cfs_client_op){ .client = c, .uid = uid, .gid = gid };
+	if (c)
+		op->session = c->session;
 	cfs_waitq_init(&op->waiters);
 }
 

@@ -82,6 +82,7 @@ struct cfs_client_op {
 	struct cfs_waitq waiters;
 };
 
+/* @c may be NULL for an operation that is not begun. */
 void cfs_client_op_init(struct cfs_client_op *op, struct cfs_client *c, uint32_t uid, uint32_t gid);
 /* Ends its wait for a lock with -EINTR, nothing else. */
 void cfs_client_op_signal(struct cfs_client_op *op);

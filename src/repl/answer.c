@@ -207,6 +207,23 @@ void cfs_answers_end(struct cfs_answers *a, struct cfs_answer *e)
 	hold_put(e);
 }
 
+void cfs_answers_keep_light(struct cfs_answer *e, const struct cfs_msg *reply, uint64_t epoch)
+{
+	uint8_t buf[CFS_ANSWER_BYTES_MAX];
+	int len = cfs_answer_encode(reply, buf, sizeof(buf));
+
+	if (len <= 0 || e->reply || !e->is_linked)
+		return;
+	e->reply = malloc((size_t)len);
+	if (!e->reply)
+		return;
+	memcpy(e->reply, buf, (size_t)len);
+	e->reply_bytes = (uint32_t)len;
+	e->op = reply->op;
+	e->epoch = epoch;
+	e->is_light = true;
+}
+
 int cfs_answers_apply(struct cfs_answers *a, const struct cfs_item *item)
 {
 	struct cfs_item_answer h;
@@ -241,6 +258,7 @@ int cfs_answers_apply(struct cfs_answers *a, const struct cfs_item *item)
 	memcpy(reply, item->data + sizeof(h), cfs_from_le32(h.len_bytes));
 	free(e->reply);
 	e->reply = reply;
+	e->is_light = false;
 	e->reply_bytes = cfs_from_le32(h.len_bytes);
 	e->op = cfs_from_le16(h.op);
 	e->epoch = cfs_from_le64(h.epoch);
@@ -278,7 +296,7 @@ static const struct cfs_answer *answer_after(const struct cfs_answer_session *s,
 			at = at->left;
 		}
 	}
-	while (best && !answer_of(best)->reply)
+	while (best && (!answer_of(best)->reply || answer_of(best)->is_light))
 		best = cfs_rb_next(best);
 	return best ? answer_of(best) : NULL;
 }

@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/breaks.h"
 #include "base/err.h"
 #include "base/reactor.h"
 #include "base/util.h"
@@ -494,6 +495,23 @@ static CFS_AWAITS int run(struct cfs_shard *sh, struct cfs_shard_request *rq)
 	return rq->is_committed ? 0 : rc;
 }
 
+/* Whether a client takes it for an answer, and does not ask again. */
+static bool is_final(int rc)
+{
+	switch (rc) {
+	case -CFS_EDISCONNECTED:
+	case -CFS_ENOT_HERE:
+	case -CFS_EOLD_EPOCH:
+	case -CFS_ENO_SESSION:
+	case -CFS_EAGAIN_LATER:
+	case -CFS_EBUSY_TX:
+	case -ECANCELED:
+		return false;
+	default:
+		return true;
+	}
+}
+
 static CFS_AWAITS int run_once(struct cfs_shard *sh, struct cfs_shard_request *rq)
 {
 	struct cfs_answer *e;
@@ -501,7 +519,15 @@ static CFS_AWAITS int run_once(struct cfs_shard *sh, struct cfs_shard_request *r
 
 	if (rc < 0)
 		return rc;
-	rc = rc == 1 ? reply_kept(rq, e) : run(sh, rq);
+	if (rc == 1) {
+		rc = reply_kept(rq, e);
+	} else {
+		rc = run(sh, rq);
+		if (rc < 0)
+			cfs_msg_set(&rq->reply, rc, rc);
+		if (!rq->is_committed && is_final(rc) && !CFS_BREAK(REFUSED_AGAIN))
+			cfs_answers_keep_light(e, &rq->reply, sh->epoch);
+	}
 	cfs_answers_end(sh->answers, e);
 	return rc;
 }

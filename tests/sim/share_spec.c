@@ -167,7 +167,7 @@ static void print(const struct lin_op *op, bool is_names, bool is_stuck)
 			op->ret_max);
 }
 
-#define SHOWN 3000u /* so many before what is stuck, and behind it */
+#define SHOWN 60u /* so many before what is stuck, and behind it */
 
 static void check(struct share *sh, const struct lin_history *h, const char *what)
 {

@@ -114,15 +114,24 @@ CFS_TEST_SIM(below_the_floor_is_refused)
 	end_node(h);
 }
 
-CFS_TEST_SIM(what_was_refused_runs_again)
+CFS_TEST_SIM(what_was_refused_stays_refused)
 {
 	struct harness *h = new_node();
 	uint64_t before = h->shards[0]->index;
 
 	assert_int_equal(change(h, SESSION, 1, 1, CFS_CHUNK_BYTES, NULL), -EINVAL);
 	assert_int_equal(h->shards[0]->index, before);
-	assert_int_equal(cfs_answers_count(h->shards[0]->answers), 0);
-	assert_int_equal(change(h, SESSION, 1, 1, 10, NULL), 0);
+	/* A late copy, when it could be done. */
+	assert_int_equal(change(h, SESSION, 1, 1, 10, NULL), -EINVAL);
+	assert_int_equal(h->shards[0]->index, before);
+	assert_int_equal(cfs_answers_count(h->shards[0]->answers), 1);
+	assert_int_equal(change(h, SESSION, 2, 2, 10, NULL), 0);
+	assert_int_equal(cfs_answers_count(h->shards[0]->answers), 1);
+	/* Only in memory: after a restart there are no copies on their way. */
+	assert_int_equal(change(h, SESSION, 3, 2, CFS_CHUNK_BYTES, NULL), -EINVAL);
+	harness_kill(h, false);
+	harness_start(h);
+	assert_int_equal(cfs_answers_count(h->shards[0]->answers), 1);
 	end_node(h);
 }
 
@@ -214,7 +223,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(repeats_are_answered_from_the_first),
 		cmocka_unit_test(below_the_floor_is_refused),
-		cmocka_unit_test(what_was_refused_runs_again),
+		cmocka_unit_test(what_was_refused_stays_refused),
 		cmocka_unit_test(a_repeat_waits_for_the_first),
 		cmocka_unit_test(answers_are_bounded),
 		cmocka_unit_test(ended_sessions_leave_nothing),
