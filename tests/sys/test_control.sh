@@ -141,8 +141,9 @@ restart_changes_map() {
 	goes_on "$1"
 }
 
-of_etcd() {
-	local lost
+# A volume of etcd, served and mounted, with a program at work. Each case begins here.
+all_up() {
+	[ -z "$server_pid" ] || return
 	etcd_up || return
 	fs_make tcp-1 512M --shards 64 --control "etcd:$urls"
 	[ -z "$why" ] || return
@@ -151,9 +152,15 @@ of_etcd() {
 	# The file says where it is; it needs no option.
 	fs_up
 	[ -z "$why" ] || return
-	map_is_readable
 	writer_start
 	goes_on "at first"
+}
+
+of_etcd() {
+	local lost
+	all_up
+	[ -z "$why" ] || return
+	map_is_readable
 	find_leader
 	lost=$leader
 	member_kill "$lost"
@@ -179,7 +186,8 @@ epoch_in_file() {
 }
 
 moved_forth_and_back() {
-	[ -n "$server_pid" ] || return
+	all_up
+	[ -z "$why" ] || return
 	must "$CFS_BIN" control move "$store" local
 	goes_on "moved to the file"
 	[ -n "$(epoch_in_file)" ] || fail "no map in the file"
@@ -204,15 +212,16 @@ assert keys["map/00000"]["text"].startswith("claudefs-map 2 shards 64 "), keys["
 		fail "show: $(head -n 3 "$CFS_SCRATCH/must.out")"
 	must "$CFS_BIN" control show "etcd:$urls" --json
 	python3 -B -c 'import json, sys; json.load(open(sys.argv[1]))' "$CFS_SCRATCH/must.out" || fail "show --json is none"
-	# The volume is as it was all the time.
+}
+
+ends_and_refuses() {
+	local out=$CFS_SCRATCH/refused
+	all_up
+	[ -z "$why" ] || return
 	writer_stop
 	fs_down
 	[ "$(ctl get --print-value-only "$prefix/stopped")" = "$(epoch)" ] || fail "the stop is not noted"
 	fs_fsck
-}
-
-refusals() {
-	local out=$CFS_SCRATCH/refused
 	"$CFS_BIN" control move "$store" nonsense >"$out" 2>&1 && fail "moved to nonsense"
 	grep -q "^cfs control: .*etcd:http" "$out" || fail "says: $(cat "$out")"
 	"$CFS_BIN" control move "$store" etcd:http://127.0.0.1:1 >"$out" 2>&1 && fail "moved to nobody"
@@ -230,5 +239,5 @@ trap 'etcd_down; [ -z "$writer_pid" ] || writer_stop; clean_up' EXIT
 urls= prefix= leader=
 case_run etcd of_etcd
 case_run move moved_forth_and_back
-case_run refusals refusals
+case_run refusals ends_and_refuses
 finish
