@@ -230,6 +230,17 @@ ends_and_refuses() {
 	[ $? = 2 ] || fail "control turn"
 	"$CFS_BIN" mkfs "$CFS_SCRATCH/other" --size 64M --control nonsense >"$out" 2>&1
 	[ $? = 2 ] && [ ! -e "$CFS_SCRATCH/other" ] || fail "mkfs with nonsense: $(cat "$out")"
+	# The first start may be told as well; afterwards the map is moved, not made elsewhere.
+	must "$CFS_BIN" mkfs "$CFS_SCRATCH/other" --size 64M --shards 16
+	store=$CFS_SCRATCH/other fs_options="--control etcd:$urls" start_server
+	kill -TERM "$server_pid"
+	end_process "$server_pid" 20 || fail "the other server ended with $?"
+	server_pid= addr=
+	[ "$(ctl get --prefix --keys-only /claudefs/ | grep -c '/epoch$')" = 2 ] || fail "--control of serve made no map"
+	must "$CFS_BIN" control move "$CFS_SCRATCH/other" local
+	timeout 60 "$CFS_BIN" serve "$CFS_SCRATCH/other" --listen 127.0.0.1:0 --control "etcd:$urls" >"$out" 2>&1 &&
+		fail "made another map"
+	grep -q "cfs control move STORE etcd:" "$out" || fail "says: $(cat "$out")"
 	etcd_down
 	timeout 60 "$CFS_BIN" serve "$store" --listen 127.0.0.1:0 >"$out" 2>&1 && fail "serves without its map"
 	grep -q "^cfs serve: control plane: etcd:.*127.0.0.1" "$out" || fail "says: $(cat "$out")"

@@ -93,7 +93,8 @@ struct peer {
 	pthread_t thread;
 	int fd, port;
 	const char *answer;
-	bool is_endless; /* the answer, and then bytes without an end */
+	const char *later; /* the answer from the third request on; NULL: the same */
+	bool is_endless;   /* the answer, and then bytes without an end */
 };
 
 /* The head, and as much of a body as the head says. */
@@ -122,11 +123,12 @@ static void *peer_main(void *arg)
 	struct peer *p = arg;
 	int fd;
 
-	while ((fd = accept(p->fd, NULL, NULL)) >= 0) {
+	for (int i = 0; (fd = accept(p->fd, NULL, NULL)) >= 0; i++) {
+		const char *answer = p->later && i >= 2 ? p->later : p->answer;
 		ssize_t left = p->is_endless ? ENDLESS_BYTES : 0;
 
 		read_request(fd);
-		if (send(fd, p->answer, strlen(p->answer), MSG_NOSIGNAL) < 0)
+		if (send(fd, answer, strlen(answer), MSG_NOSIGNAL) < 0)
 			left = 0;
 		while (left > 0) {
 			ssize_t sent = send(fd, filling, sizeof(filling), MSG_NOSIGNAL);
@@ -138,13 +140,14 @@ static void *peer_main(void *arg)
 	return NULL;
 }
 
-static struct cfs_ctl *peer_open(struct peer *p, const char *answer, bool is_endless)
+static struct cfs_ctl *peer_open(struct peer *p, const char *answer, const char *later,
+				 bool is_endless)
 {
 	struct sockaddr_in addr = { .sin_family = AF_INET };
 	socklen_t len = sizeof(addr);
 	char url[64];
 
-	*p = (struct peer){ .answer = answer, .is_endless = is_endless };
+	*p = (struct peer){ .answer = answer, .later = later, .is_endless = is_endless };
 	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	p->fd = socket(AF_INET, SOCK_STREAM, 0);
 	assert_int_equal(bind(p->fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
@@ -207,7 +210,7 @@ CFS_TEST_FIBER(bears_bad_answers)
 		struct cfs_ctl_watch *w = NULL;
 		struct cfs_ctl_list l = { 0 };
 		struct peer p;
-		struct cfs_ctl *ctl = peer_open(&p, bad_answers[i].answer, false);
+		struct cfs_ctl *ctl = peer_open(&p, bad_answers[i].answer, NULL, false);
 		uint64_t lease;
 
 		assert_int_equal(get(ctl, "/k1"), bad_answers[i].get_rc);
@@ -230,7 +233,7 @@ CFS_TEST_FIBER(bears_a_deep_answer)
 	struct peer p;
 
 	memset(answer + strlen(answer), '[', sizeof(answer) - strlen(OK) - 1);
-	ctl = peer_open(&p, answer, false);
+	ctl = peer_open(&p, answer, NULL, false);
 	assert_int_equal(get(ctl, "/k1"), -CFS_EBAD_FORMAT);
 	peer_close(&p, ctl);
 }
@@ -238,7 +241,7 @@ CFS_TEST_FIBER(bears_a_deep_answer)
 CFS_TEST_FIBER(bears_an_endless_answer)
 {
 	struct peer p;
-	struct cfs_ctl *ctl = peer_open(&p, OK, true);
+	struct cfs_ctl *ctl = peer_open(&p, OK, NULL, true);
 
 	assert_int_equal(get(ctl, "/k1"), -CFS_EBAD_FORMAT);
 	assert_non_null(strstr(cfs_ctl_why(ctl), "longer than any map"));
@@ -251,7 +254,7 @@ CFS_TEST_FIBER(changes_nothing_twice)
 {
 	char urls[256];
 	struct peer p;
-	struct cfs_ctl *ctl = peer_open(&p, "", false);
+	struct cfs_ctl *ctl = peer_open(&p, "", NULL, false);
 	struct sockaddr_in addr;
 	socklen_t len = sizeof(addr);
 
@@ -267,6 +270,26 @@ CFS_TEST_FIBER(changes_nothing_twice)
 	ctl = plane_open(urls, NULL);
 	assert_int_equal(put(ctl, "/twice", "y"), 0);
 	cfs_ctl_close(ctl);
+}
+
+/* A member without a leader says so and has done nothing: even changes wait for the next one. Of
+ * another trouble they cannot know. */
+CFS_TEST_FIBER(waits_for_a_leader)
+{
+	static const char *const troubles[] = { "no leader", "leader changed" };
+
+	for (int i = 0; i < 2; i++) {
+		char answer[256];
+		struct cfs_ctl *ctl;
+		struct peer p;
+
+		snprintf(answer, sizeof(answer),
+			 "HTTP/1.1 503 No\r\n\r\n{\"error\":\"etcdserver: %s\",\"code\":14}",
+			 troubles[i]);
+		ctl = peer_open(&p, answer, OK REV "\"succeeded\":true}", false);
+		assert_int_equal(put(ctl, "/k", "x"), i == 0 ? 0 : -EIO);
+		peer_close(&p, ctl);
+	}
 }
 
 /* --- real members that fail --- */
@@ -324,6 +347,8 @@ CFS_TEST_FIBER(goes_on_without_the_leader)
 	}
 	assert_in_range(second, 0, cluster.members - 1);
 	etcd_member_kill(&cluster, second);
+	/* What reads needs no second call, it waits for the next leader. */
+	assert_int_equal(get(ctl, "/before"), 0);
 	assert_int_equal(put_soon(ctl, "/later"), 0);
 	assert_int_equal(get(ctl, "/after"), 0);
 	assert_int_equal(etcd_member_start(&cluster, second), 0);
@@ -458,6 +483,7 @@ int main(void)
 		cmocka_unit_test(bears_a_deep_answer),
 		cmocka_unit_test(bears_an_endless_answer),
 		cmocka_unit_test(changes_nothing_twice),
+		cmocka_unit_test(waits_for_a_leader),
 #if !defined(CFS_ASAN)
 		cmocka_unit_test(goes_on_without_the_leader),
 #endif
