@@ -58,8 +58,8 @@ int cfs_answers_apply(struct cfs_answers *a, const struct cfs_item *item);
 bool cfs_answers_drop_session(struct cfs_answers *a, uint64_t session);
 bool cfs_answers_has_session(const struct cfs_answers *a, uint64_t session); /* with an answer */
 
-/* Walks the kept answers that have records, in order of (session, seq): the first one after these, from (0, 0). False:
- * no more. */
+/* Walks the kept answers that have records, in order of (session, seq): the first one after these,
+ * from (0, 0). False: no more. */
 bool cfs_answers_next(const struct cfs_answers *a, uint64_t *session, uint64_t *seq,
 		      uint64_t *floor_out, const struct cfs_answer **out);
 uint32_t cfs_answers_count(const struct cfs_answers *a); /* entries, running ones too */
