@@ -17,6 +17,8 @@ struct cfs_list {
 		&(name), &(name) \
 	}
 #define cfs_container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+#define cfs_container_of_const(ptr, type, member) \
+	((const type *)(const void *)((const char *)(ptr)-offsetof(type, member)))
 
 static inline void cfs_list_init(struct cfs_list *l)
 {

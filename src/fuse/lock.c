@@ -442,7 +442,7 @@ static uint64_t handle_of(const struct cfs_fuse_req *req)
 
 static bool has_lost(const struct cfs_client_op *op)
 {
-	const struct cfs_fuse_req *req = cfs_container_of(op, const struct cfs_fuse_req, op);
+	const struct cfs_fuse_req *req = cfs_container_of_const(op, struct cfs_fuse_req, op);
 
 	return lost_find(req->fuse, req->fh) != NULL;
 }

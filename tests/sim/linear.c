@@ -5,7 +5,7 @@
 
 #include "base/hash.h"
 
-#define TRIES_MAX 4000000u
+#define TRIES_MAX 2000000u
 
 uint32_t lin_begin(struct lin_history *h, uint64_t event, uint32_t kind, uint32_t worker)
 {
@@ -175,7 +175,16 @@ static bool is_new(struct search *s, const struct lin_state *state)
 	return true;
 }
 
-/* Gives @op the next place, from @way on. */
+static void push(struct search *s, uint32_t op, uint32_t way, const struct lin_state *after)
+{
+	s->stack[s->depth++] = (struct placed){ op, way, s->state };
+	s->state = *after;
+	take_out(s->call[op]);
+	if (s->ret[op])
+		take_out(s->ret[op]);
+}
+
+/* Gives @op, which may change something, the next place, from @way on. */
 static bool place(struct search *s, uint32_t op, uint32_t way)
 {
 	const struct lin_op *o = &s->h->ops[op];
@@ -187,11 +196,7 @@ static bool place(struct search *s, uint32_t op, uint32_t way)
 			continue;
 		flip(s, op);
 		if (is_new(s, &after)) {
-			s->stack[s->depth++] = (struct placed){ op, way, s->state };
-			s->state = after;
-			take_out(s->call[op]);
-			if (s->ret[op])
-				take_out(s->ret[op]);
+			push(s, op, way, &after);
 			return true;
 		}
 		flip(s, op);
@@ -199,7 +204,25 @@ static bool place(struct search *s, uint32_t op, uint32_t way)
 	return false;
 }
 
-/* Takes the last one's place away; its operation and way. */
+/* Places the looks that fit. */
+static void place_looks(struct search *s)
+{
+	struct event *e = s->head.next;
+
+	while (e && !e->is_return) {
+		struct lin_state same = s->state;
+
+		if (!s->h->is_look(&s->h->ops[e->op]) ||
+		    !s->h->apply(s->h, &same, &s->h->ops[e->op])) {
+			e = e->next;
+			continue;
+		}
+		flip(s, e->op);
+		push(s, e->op, 0, &s->state);
+		e = s->head.next; /* what came after its return may fit, too */
+	}
+}
+
 static struct placed unplace(struct search *s)
 {
 	struct placed p = s->stack[--s->depth];
@@ -212,19 +235,29 @@ static struct placed unplace(struct search *s)
 	return p;
 }
 
+/* Takes places away up to that of the last one that could have another. False: there is none. */
+static bool step_back(struct search *s, struct placed *out)
+{
+	while (s->depth > 0) {
+		*out = unplace(s);
+		if (!s->h->is_look(&s->h->ops[out->op]))
+			return true;
+	}
+	return false;
+}
+
 enum lin_verdict lin_check(const struct lin_history *h, uint32_t *stuck_out)
 {
 	enum lin_verdict verdict = LIN_FINE;
-	uint32_t deepest = 0;
+	uint32_t deepest = 0, way = 0;
 	struct search s;
 	struct event *e;
 
 	search_begin(&s, h);
 	*stuck_out = 0;
+	place_looks(&s);
 	e = s.head.next;
 	while (e) {
-		uint32_t way = 0;
-
 		if (e->is_return) {
 			struct placed p;
 
@@ -232,15 +265,20 @@ enum lin_verdict lin_check(const struct lin_history *h, uint32_t *stuck_out)
 				deepest = s.depth;
 				*stuck_out = e->op;
 			}
-			if (s.depth == 0 || s.tried_count > TRIES_MAX) {
-				verdict = s.depth == 0 ? LIN_WRONG : LIN_UNDECIDED;
+			if (s.tried_count > TRIES_MAX || !step_back(&s, &p)) {
+				verdict = s.tried_count > TRIES_MAX ? LIN_UNDECIDED : LIN_WRONG;
 				break;
 			}
-			p = unplace(&s);
 			e = s.call[p.op];
 			way = p.way + 1;
 		}
-		e = place(&s, e->op, way) ? s.head.next : e->next;
+		if (!h->is_look(&h->ops[e->op]) && place(&s, e->op, way)) {
+			place_looks(&s);
+			e = s.head.next;
+		} else {
+			e = e->next;
+		}
+		way = 0;
 	}
 	search_end(&s);
 	return verdict;

@@ -1,7 +1,8 @@
 /*
  * Linearizability: whether the answers of concurrent operations on one object are those of some
  * order of them, one after the other, in which nobody comes before who ended before it began. The
- * search is that of Wing and Gong, with Lowe's memory of what has been tried.
+ * search is that of Wing and Gong, with Lowe's memory of what has been tried. What changes nothing,
+ * and fits now, is placed now: where it fits later it fits here as well.
  *
  * When things happen is counted, not timed: one thread runs everything, so each event has a number.
  */
@@ -35,6 +36,7 @@ struct lin_history {
 	/* Does @op to the state. False: it cannot have returned that, in this state. Of an unknown
 	 * one it is asked for its effect; that it had none is always possible. */
 	bool (*apply)(const struct lin_history *h, struct lin_state *s, const struct lin_op *op);
+	bool (*is_look)(const struct lin_op *op); /* it changes nothing, in no state */
 };
 
 enum lin_verdict { LIN_FINE, LIN_WRONG, LIN_UNDECIDED };

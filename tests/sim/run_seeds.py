@@ -2,7 +2,8 @@
 """
 run_seeds.py CFS_SIM CFS_SIM_BREAKS - runs the simulator over seeds, and prints a line a case.
 
-Cases: kill, power, mixed (seeds of each), locks (kill and mixed with locks), crashall (crashes at device writes), again (the same seed
+Cases: kill, power, mixed (seeds of each), locks (kill and mixed with locks), leases (four
+clients that keep and share), crashall (crashes at device writes), again (the same seed
 gives the same trace), known (tests/sim/seeds.txt: what once found a bug), breaks (each guard in
 tests/sim/breaks.txt is missed when it is taken out).
 
@@ -94,6 +95,9 @@ class Cases:
     def locks(self):
         self.mode("kill", "mixed", name="locks", args=["--locks"])
 
+    def leases(self):
+        self.mode("mixed", name="leases", args=["--leases"])
+
     def crashall(self):
         """Several workloads, until there were points enough."""
         start = time.monotonic()
@@ -159,7 +163,7 @@ class Cases:
         wanted = os.environ.get("CFS_CASE", "")
         cases = {"known": self.known, "kill": lambda: self.mode("kill"),
                  "power": lambda: self.mode("power"), "mixed": lambda: self.mode("mixed"),
-                 "locks": self.locks,
+                 "locks": self.locks, "leases": self.leases,
                  "crashall": self.crashall, "again": self.again, "breaks": self.breaks}
         if wanted and wanted not in cases:
             sys.exit(f"run_seeds.py: there is no case {wanted}")

@@ -234,10 +234,12 @@ static CFS_AWAITS void round_begin(struct share *sh, uint32_t round)
 	for (uint32_t i = 0; i < SHARE_FILES; i++) {
 		lin_clear(&sh->file[i]);
 		sh->file[i].apply = share_apply_file;
+		sh->file[i].is_look = share_is_look_file;
 		sh->file[i].first = (struct lin_state){ .w = { 0, 4096, 0 } };
 	}
 	lin_clear(&sh->names);
 	sh->names.apply = share_apply_names;
+	sh->names.is_look = share_is_look_names;
 	sh->born_count = 0;
 	memset(sh->lock, 0, sizeof(sh->lock));
 	for (uint32_t i = 0; i < sh->mounts; i++)

@@ -82,6 +82,8 @@ enum share_name_op {
 #define SHARE_APPEND_BYTES 8u
 bool share_apply_file(const struct lin_history *h, struct lin_state *s, const struct lin_op *op);
 bool share_apply_names(const struct lin_history *h, struct lin_state *s, const struct lin_op *op);
+bool share_is_look_file(const struct lin_op *op);
+bool share_is_look_names(const struct lin_op *op);
 /* What a later look finds that nobody was told of comes from a making without an answer. */
 void share_born(struct share *sh, uint64_t entry);
 /* Checks all histories of the round. */

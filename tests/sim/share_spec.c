@@ -37,6 +37,11 @@ bool share_apply_file(const struct lin_history *h, struct lin_state *s, const st
 	return false;
 }
 
+bool share_is_look_file(const struct lin_op *op)
+{
+	return op->kind == SHARE_STAT || op->kind == SHARE_READ;
+}
+
 /* --- names: each of them an entry --- */
 
 /* The histories of names belong to one share at a time: there is one in a process. */
@@ -140,6 +145,11 @@ bool share_apply_names(const struct lin_history *h, struct lin_state *s, const s
 		return move(s, op);
 	}
 	return false;
+}
+
+bool share_is_look_names(const struct lin_op *op)
+{
+	return op->kind == SHARE_LOOKUP || op->kind == SHARE_LIST;
 }
 
 /* --- the verdict --- */

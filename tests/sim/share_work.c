@@ -42,7 +42,7 @@ static const char *name_of_op(const struct share_worker *w, const struct note *n
 
 static bool has_lost(const struct cfs_client_op *op)
 {
-	const struct share_worker *w = cfs_container_of(op, struct note, op)->worker;
+	const struct share_worker *w = cfs_container_of_const(op, struct note, op)->worker;
 
 	return w->has_lock && w->lock_evictions != w->mount->keep.evictions;
 }
