@@ -12,8 +12,8 @@
 #include "server/fsck.h"
 
 #define CLIENTS 4u
-#define ROUNDS 8u
-#define PEEKS_MAX 500u
+#define ROUNDS 4u
+#define PEEKS_MAX 2000u
 #define JOIN_NS (1200 * SIM_S)
 #define ROUND_NS (3600 * SIM_S) /* until no trouble is made any more */
 
@@ -98,7 +98,7 @@ static struct share_worker *worker_new(struct share *sh, struct share_mount *m)
 
 static uint32_t steps_each(const struct share *sh)
 {
-	return sh->sim->opts.steps * 2 / ROUNDS / (sh->mounts * SHARE_WORKERS_EACH) + 1;
+	return sh->sim->opts.steps * 5 / ROUNDS / (sh->mounts * SHARE_WORKERS_EACH) + 1;
 }
 
 static void workers_start(struct share *sh, struct share_mount *m, uint32_t steps)
@@ -229,6 +229,7 @@ static CFS_AWAITS void by_first(struct share *sh, cfs_fiber_fn fn, struct setup 
 static CFS_AWAITS void round_begin(struct share *sh, uint32_t round)
 {
 	struct setup t = { .round = round };
+	uint64_t life_ns = sh->life_ns;
 
 	by_first(sh, make_inodes, &t);
 	for (uint32_t i = 0; i < SHARE_FILES; i++) {
@@ -244,9 +245,12 @@ static CFS_AWAITS void round_begin(struct share *sh, uint32_t round)
 	memset(sh->lock, 0, sizeof(sh->lock));
 	for (uint32_t i = 0; i < sh->mounts; i++)
 		keep_reset(&sh->mount[i]->keep, sh->ino, SHARE_INODES, SHARE_DIRS);
-	sh->pace_ns = pick(sh->sim, (const uint64_t[]){ 0, 3 * SIM_MS, 300 * SIM_MS, 2 * SIM_S },
-			   4);
-	sh->peek_ns = pick(sh->sim, (const uint64_t[]){ 100 * SIM_US, 3 * SIM_MS, 50 * SIM_MS }, 3);
+	/* What is changed too often is not leased; what is not, has to be changed within a
+	 * session's life. */
+	sh->pace_ns = pick(sh->sim,
+			   (const uint64_t[]){ 0, life_ns / 40, life_ns / 15, life_ns / 6 }, 4);
+	sh->peek_ns = pick(sh->sim, (const uint64_t[]){ life_ns / 300, life_ns / 60, life_ns / 20 },
+			   3);
 	sh->alone = dice(sh->sim, 2) ? 1 + sim_below(&sh->sim->rand, sh->mounts) : 0;
 	sh->lock_one_in = (uint32_t)pick(sh->sim, (const uint64_t[]){ 12, 12, 2 }, 3);
 	sh->steps_left = sh->mounts * SHARE_WORKERS_EACH * steps_each(sh);
@@ -318,23 +322,24 @@ static void heal(struct share *sh, uint64_t now)
 static CFS_AWAITS void trouble(struct share *sh, uint64_t life_ns)
 {
 	struct sim *s = sh->sim;
-	uint32_t one_of = 10 + sim_below(&s->rand, 60);
+	uint32_t one_of = 8 + sim_below(&s->rand, 24);
 	uint64_t until = cfs_now_ns() + ROUND_NS;
 
 	while (sh->busy > 0 && cfs_now_ns() < until) {
-		uint64_t pause_ns = sim_below(&s->rand, 100) * SIM_MS;
+		uint64_t pause_ns = sim_rand(&s->rand) % (life_ns / 8);
 
-		if (sh->pace_ns < 10 * SIM_MS)
-			pause_ns /= 20;
+		if (sh->pace_ns == 0)
+			pause_ns /= 50;
 		(void)cfs_sleep_ns(pause_ns + 1);
 		heal(sh, cfs_now_ns());
 		if (sh->steps_left == 0 || !dice(s, one_of))
 			continue;
-		switch (sim_below(&s->rand, 5)) {
+		switch (sim_below(&s->rand, 12)) {
 		case 0:
 			node_dies(sh);
 			break;
 		case 1:
+		case 2:
 			mount_dies(sh, sim_below(&s->rand, sh->mounts));
 			break;
 		default:
@@ -351,8 +356,9 @@ static void world_dice(struct sim *s, struct sim_world_opts *o)
 {
 	sim_world_opts_dice(s, o);
 	o->clients = s->opts.clients ? s->opts.clients : CLIENTS;
-	o->session_life_ns = pick(s, (const uint64_t[]){ 600, 600, 1500, 1500, 6000 }, 5) * SIM_MS;
-	o->net_delay_max_ns = CFS_MIN(o->net_delay_max_ns, 5 * SIM_MS);
+	o->session_life_ns = pick(s, (const uint64_t[]){ 600, 1500, 6000, 6000, 6000, 20000 }, 6) *
+			     SIM_MS;
+	o->net_delay_max_ns = CFS_MIN(o->net_delay_max_ns, o->session_life_ns / 200);
 	if (dice(s, 2)) {
 		o->late_ppm = (uint32_t)pick(s, (const uint64_t[]){ 1000, 10000 }, 2);
 		o->late_ns = o->session_life_ns * pick(s, (const uint64_t[]){ 1, 2, 4 }, 3) / 2;
@@ -368,6 +374,7 @@ CFS_AWAITS void share_run(struct sim *s)
 	sh->sim = s;
 	cfs_waitq_init(&s->wake);
 	world_dice(s, &opts);
+	sh->life_ns = opts.session_life_ns;
 	sim_world_create(s, &opts);
 	sim_node_start(s);
 	sim_node_wait(s);
