@@ -23,7 +23,7 @@
 #define CONTENDED_WINDOW_NS (1000ull * 1000 * 1000)
 #define CONTENDED_NS (1000ull * 1000 * 1000)
 #define NO_MEMORY_NS (1000ull * 1000)
-#define CHECKPOINT_BATCH 64u
+#define CHECKPOINT_BATCH 32u
 
 struct lease;
 

@@ -244,7 +244,7 @@ static int parse(int argc, char **argv, struct sim_opts *o)
 		if (c == 's')
 			o->seed = n;
 		else if (c == 'm')
-			mode = mode_of(optarg);
+			mode = mode_of(optarg ? optarg : "");
 		else if (c == 'k')
 			o->steps = (uint32_t)n;
 		else if (c == 'c')

@@ -98,7 +98,9 @@ static struct share_worker *worker_new(struct share *sh, struct share_mount *m)
 
 static uint32_t steps_each(const struct share *sh)
 {
-	return sh->sim->opts.steps * 5 / ROUNDS / (sh->mounts * SHARE_WORKERS_EACH) + 1;
+	uint32_t workers = CFS_MAX(1u, sh->mounts * SHARE_WORKERS_EACH);
+
+	return sh->sim->opts.steps * 5 / ROUNDS / workers + 1;
 }
 
 static void workers_start(struct share *sh, struct share_mount *m, uint32_t steps)

@@ -500,7 +500,7 @@ CFS_TEST_FIBER(malformed_requests_get_errors)
 {
 	static const struct {
 		uint32_t opcode;
-		size_t bytes;
+		uint32_t bytes;
 		const char *args;
 		int rc;
 	} cases[] = {
@@ -684,6 +684,7 @@ static int ask_attr(struct wire *w, uint64_t ino)
 
 static int set_xattr(struct wire *w, const char *name, uint32_t ext_flags)
 {
+	static const uint8_t value[] = { 'v', 'a', 'l', 'u', 'e' };
 	uint8_t bytes[128] = { 0 };
 	struct fuse_setxattr_in in = { .size = 5, .setxattr_flags = ext_flags };
 	size_t len = sizeof(in);
@@ -691,8 +692,8 @@ static int set_xattr(struct wire *w, const char *name, uint32_t ext_flags)
 	memcpy(bytes, &in, sizeof(in));
 	memcpy(bytes + len, name, strlen(name) + 1);
 	len += strlen(name) + 1;
-	memcpy(bytes + len, "value", 5);
-	return ask(w, FUSE_SETXATTR, 5, bytes, len + 5, bytes, sizeof(bytes));
+	memcpy(bytes + len, value, sizeof(value));
+	return ask(w, FUSE_SETXATTR, 5, bytes, len + sizeof(value), bytes, sizeof(bytes));
 }
 
 /* Asks for attributes, then for the ACL, until the latter reaches no handler; on a machine that has
