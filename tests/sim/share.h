@@ -55,7 +55,7 @@ struct share {
 	uint32_t busy, steps_left, peekers;
 	uint32_t alone;            /* which mount begins, from 1; 0: all do */
 	uint32_t lock_one_in;      /* so often files are changed under a lock */
-	uint64_t life_ns; /* of a session */
+	uint64_t life_ns;          /* of a session */
 	uint64_t pace_ns, peek_ns; /* between the operations of a worker, and peeks, at most */
 	uint64_t hits, asks, recalls, evictions, undecided;
 };

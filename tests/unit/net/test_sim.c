@@ -154,7 +154,8 @@ static CFS_AWAITS void reader_run(void *arg) /* CFS_FIBER_ENTRY */
  * stays open here, so nothing but the fence holds the writer off. */
 CFS_TEST_SIM(leaves_during_rma)
 {
-	static const struct cfs_net_sim_opts slow = { .delay_min_ns = 20 * MS, .delay_max_ns = 30 * MS };
+	static const struct cfs_net_sim_opts slow = { .delay_min_ns = 20 * MS,
+						      .delay_max_ns = 30 * MS };
 	struct net_case kind = kind_make();
 	uint8_t mem[1024];
 	struct reader c = { 0 };
