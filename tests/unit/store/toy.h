@@ -433,12 +433,13 @@ static inline CFS_AWAITS uint32_t toy_verify(struct toy *t)
 			if (v->seed == 0)
 				continue;
 			toy_fill(want, v->seed, v->blocks);
-			cfs_store_pin(t->store, v->addr);
-			int rc = cfs_store_data_read(t->store, v->addr, buf, v->blocks, v->crcs);
-			cfs_store_unpin(t->store, v->addr);
+			cfs_addr_t addr = v->addr; /* the cleaner may move it meanwhile */
+			cfs_store_pin(t->store, addr);
+			int rc = cfs_store_data_read(t->store, addr, buf, v->blocks, v->crcs);
+			cfs_store_unpin(t->store, addr);
 			if (rc < 0)
 				fprintf(stderr, "shard %u key %u addr %lx: %s\n", i, k,
-					(unsigned long)v->addr, cfs_err_name(rc));
+					(unsigned long)addr, cfs_err_name(rc));
 			assert_int_equal(rc, 0);
 			assert_memory_equal(buf, want, (size_t)v->blocks * CFS_BLOCK_BYTES);
 			count++;
