@@ -3,8 +3,8 @@
  *
  * The pieces, framed by their lengths, are one stream of bytes that is cut into extents of the
  * CHECKPOINT stream; an index lists the extents with their CRCs; a CHECKPOINT record names the
- * index. It counts once all that it may hold is stable. Until then the one before it counts, and
- * keeps its blocks and its part of the journal. One is written at a time.
+ * index. It counts once all that it may hold is stable, and a flushed BATCH says so. Until then the
+ * one before it counts, and keeps its blocks and its part of the journal. One is written at a time.
  */
 #include "store/store_internal.h"
 
@@ -78,8 +78,7 @@ CFS_AWAITS int cfs_store_checkpoint_begin(struct cfs_store *s, uint32_t shard, u
 					  .begin_epoch = sh->last_epoch,
 					  .replay_pos = s->tail.head };
 	if (index < sh->last_index) /* placed, but not in the tables yet */
-		c->ckpt.root.replay_pos = sh->counted.is_there ? sh->counted.root.replay_pos
-							       : sh->first_pos;
+		c->ckpt.root.replay_pos = cfs_shard_replay_pos(sh, &sh->counted);
 	*out = c;
 	return 0;
 }
@@ -254,7 +253,6 @@ static CFS_AWAITS int place_checkpoint(struct cfs_checkpoint *c, uint64_t end_in
 	for (uint32_t i = 0; i < k->extent_count; i++)
 		cfs_space_live_add(s, k->extents[i].addr, k->extents[i].blocks);
 	k->is_there = true;
-	k->tick = cfs_store_tick_now(s);
 	s->shards[k->root.shard].pending = *k;
 	s->stats.checkpoints++;
 	s->stats.checkpoint_bytes += c->bytes;
@@ -285,17 +283,15 @@ CFS_AWAITS int cfs_store_checkpoint_end(struct cfs_checkpoint *c, uint64_t end_i
 /* ---- counting ---- */
 
 /*
- * What a checkpoint replaces is let go, and may be overwritten at once. Recovery takes a gap there
- * for one that a checkpoint covers only where it knows that all was written once; so the
- * checkpoint's record has to be not just flushed, but known to be.
+ * What a checkpoint replaces is let go, and may be overwritten at once: recovery must not look
+ * there any more. So the checkpoint counts when recovery would find that it does.
  */
 void cfs_checkpoint_settle(struct cfs_store *s)
 {
 	for (uint32_t i = 0; i < s->info.shards; i++) {
 		struct cfs_store_shard *sh = &s->shards[i];
 
-		if (!sh->pending.is_there || sh->pending.tick > s->tick_stable ||
-		    sh->pending.root.record_pos >= s->journal.known)
+		if (!sh->pending.is_there || sh->pending.root.record_pos >= s->journal.known_stable)
 			continue;
 		for (uint32_t k = 0; k < sh->counted.extent_count; k++)
 			cfs_store_extent_drop(s, sh->counted.extents[k].addr,
@@ -312,9 +308,8 @@ bool cfs_checkpoint_wants_known(const struct cfs_store *s)
 	for (uint32_t i = 0; i < s->info.shards; i++) {
 		const struct cfs_ckpt *p = &s->shards[i].pending;
 
-		if (p->is_there && p->tick <= s->tick_stable &&
-		    p->root.record_pos < s->journal.flushed &&
-		    p->root.record_pos >= s->journal.known)
+		if (p->is_there && p->root.record_pos < s->journal.stable &&
+		    p->root.record_pos >= s->journal.known_stable)
 			return true;
 	}
 	return false;
@@ -361,6 +356,9 @@ CFS_AWAITS int cfs_ckpt_load_index(struct cfs_store *s, struct cfs_ckpt *c)
 
 	if (rc == 0)
 		rc = cfs_checkpoint_index_verify(buf, c->root.index_blocks, c->root.shard, &count);
+	if (rc == 0 && cfs_from_le64(((const struct cfs_checkpoint_format *)buf)->begin_index) !=
+			       c->root.begin_index)
+		rc = -CFS_EBAD_FORMAT; /* that of an older one, which was in the same place */
 	if (rc < 0)
 		return rc;
 	c->extents = calloc(count + 1, sizeof(*c->extents));

@@ -81,7 +81,7 @@ void cfs_journal_place_batch(struct cfs_store *s)
 	cfs_assert(s->tail.head % CFS_STORE_BLOCK == 0);
 	cfs_journal_batch_push(j, s->tail.head);
 	j->needs_batch = false;
-	j->claim = j->flushed;
+	j->claim = (struct cfs_claim){ .flushed = j->flushed, .stable = j->stable };
 	j->seed = cfs_record_seed(j->session);
 	record_put(s, CFS_RECORD_FLAG_OWN, &r);
 }
@@ -167,7 +167,7 @@ void cfs_store_place(struct cfs_store *s, const struct cfs_record *r)
 	s->resv_records--;
 	s->resv_bytes -= r->len_bytes;
 	cfs_journal_prepare(s);
-	if (sh->first_pos == UINT64_MAX)
+	if (sh->last_index == cfs_shard_begin_index(sh))
 		sh->first_pos = s->tail.head;
 	record_put(s, 0, r);
 	sh->last_index = r->index;
@@ -233,16 +233,19 @@ uint64_t cfs_journal_used_bytes(const struct cfs_store *s)
 	return s->journal.count ? s->tail.head - s->journal.segments[0].start_pos : 0;
 }
 
+uint64_t cfs_shard_replay_pos(const struct cfs_store_shard *sh, const struct cfs_ckpt *c)
+{
+	if (sh->last_index <= (c->is_there ? c->root.begin_index : 0))
+		return UINT64_MAX;
+	return CFS_MAX(c->is_there ? c->root.replay_pos : 0, sh->first_pos);
+}
+
 /* What recovery needs of @sh: the position before which it needs nothing. */
 static uint64_t shard_needs(const struct cfs_store_shard *sh, bool is_hopeful)
 {
 	const struct cfs_ckpt *c = is_hopeful && sh->pending.is_there ? &sh->pending : &sh->counted;
-	uint64_t pos = UINT64_MAX;
+	uint64_t pos = cfs_shard_replay_pos(sh, c);
 
-	if (!c->is_there)
-		pos = sh->first_pos;
-	else if (sh->last_index > c->root.begin_index)
-		pos = c->root.replay_pos;
 	if (c->is_there && !c->is_rooted)
 		pos = CFS_MIN(pos, c->root.record_pos);
 	if (sh->pending.is_there)
@@ -288,6 +291,22 @@ void cfs_journal_trim(struct cfs_store *s)
 	cfs_reserve_pump(s);
 }
 
+/*
+ * What a new segment, which begins at @start_pos, says of @sh. What the shard does not need any
+ * more may be let go once the segment is flushed, so it must not be looked at: cuts there may be
+ * gone while what they cut off is not.
+ */
+static struct cfs_root root_of(const struct cfs_store_shard *sh, uint32_t shard, uint64_t start_pos)
+{
+	struct cfs_root root = sh->counted.is_there ? sh->counted.root
+						    : (struct cfs_root){ .shard = shard };
+
+	root.replay_pos = CFS_MIN(cfs_shard_replay_pos(sh, &sh->counted), start_pos);
+	if (sh->pending.is_there)
+		root.replay_pos = CFS_MIN(root.replay_pos, sh->pending.root.record_pos);
+	return root;
+}
+
 /* Writes header, roots and bitmap of a new segment to j->roots. Returns blocks of roots. */
 static uint32_t encode_roots(struct cfs_store *s, struct cfs_segment_header *h)
 {
@@ -299,12 +318,12 @@ static uint32_t encode_roots(struct cfs_store *s, struct cfs_segment_header *h)
 	       (size_t)(1 + cfs_space_roots_blocks_max(&s->dev->super)) * CFS_STORE_BLOCK);
 	for (uint32_t i = 0; i < s->info.shards; i++) {
 		struct cfs_store_shard *sh = &s->shards[i];
-		struct cfs_root none = { .shard = i, .replay_pos = sh->first_pos };
+		struct cfs_root root;
 
-		if (!sh->counted.is_there && sh->first_pos == UINT64_MAX)
+		if (!sh->counted.is_there && !sh->pending.is_there && sh->last_index == 0)
 			continue;
-		cfs_root_encode(sh->counted.is_there ? &sh->counted.root : &none,
-				roots + (size_t)count * sizeof(struct cfs_root_format));
+		root = root_of(sh, i, h->start_pos);
+		cfs_root_encode(&root, roots + (size_t)count * sizeof(struct cfs_root_format));
 		sh->counted.is_listed = sh->counted.is_there;
 		count++;
 	}
@@ -537,12 +556,13 @@ static CFS_AWAITS void write_headers(struct cfs_store *s)
 	}
 }
 
-static void flushed_to(struct cfs_store *s, uint64_t pos, uint64_t claim)
+static void flushed_to(struct cfs_store *s, uint64_t pos, const struct cfs_claim *claim)
 {
 	struct cfs_journal *j = &s->journal;
 
 	j->flushed = pos;
-	j->known = CFS_MAX(j->known, claim);
+	j->known = CFS_MAX(j->known, claim->flushed);
+	j->known_stable = CFS_MAX(j->known_stable, claim->stable);
 	j->dirty_since_ns = s->tail.head > pos ? cfs_now_ns() : UINT64_MAX;
 	for (uint32_t i = 0; i < s->info.shards; i++)
 		s->shards[i].counted.is_rooted = s->shards[i].counted.is_listed;
@@ -593,7 +613,7 @@ CFS_AWAITS int cfs_journal_round(struct cfs_store *s, bool is_flush)
 		return s->failed;
 	}
 	s->stats.flushes++;
-	flushed_to(s, end, j->claim_written);
+	flushed_to(s, end, &j->claim_written);
 	return 0;
 }
 

@@ -2,10 +2,12 @@
  * Recovery, first half: scan. Nothing is written.
  *
  * Headers of all zones give the journal's segments; the newest has the roots. The stream is read
- * once for what is in it: checkpoints, cuts, each shard's last record. Then the part behind what is
- * known to be stable or flushed is read again: deps are handed out, and without a tail the data
- * that these records name is verified; a shard's log ends before the first record whose data is not
- * there.
+ * for what is in it: checkpoints, cuts, each shard's last record. Checkpoints that counted since
+ * the roots were written make it be read again, from where the last of them needs it: what is
+ * before may have been let go and written over since, in part, so it says nothing. Then the part
+ * behind what is known to be stable or flushed is read again: deps are handed out, and without a
+ * tail the data that these records name is verified; a shard's log ends before the first record
+ * whose data is not there.
  */
 #include "store/recover.h"
 
@@ -157,6 +159,9 @@ static CFS_AWAITS int roots_read(struct cfs_store *s, struct cfs_recovery *r, ui
 		return rc;
 	if (cfs_crc32c(0, buf, bytes) != h->roots_crc)
 		return -CFS_EBAD_CHECKSUM;
+	/* A shard without a root needed nothing when the segment was opened. */
+	for (uint32_t i = 0; i < s->info.shards; i++)
+		r->shards[i].base = (struct cfs_root){ .shard = i, .replay_pos = h->start_pos };
 	for (uint32_t i = 0; i < h->root_count; i++) {
 		struct cfs_root root;
 
@@ -234,15 +239,21 @@ static CFS_AWAITS int journal_find(struct cfs_store *s, struct cfs_recovery *r)
 	if (rc < 0)
 		return rc;
 	r->roots_seq = r->found[zone].h.seq;
+	r->roots_pos = r->found[zone].h.start_pos;
 	r->known = r->found[newest].h.flushed_pos;
 	return chain_build(s, r, newest, r->found[zone].h.oldest_pos);
 }
 
 /* ---- the stream, first time ---- */
 
+/*
+ * Before what the shard's base needs. Segments there may have been let go since the base counted,
+ * and be written over in part while their headers still are the old ones: records, cuts and
+ * checkpoints that are found there may have gaps, and say nothing.
+ */
 static bool is_before_base(const struct cfs_found_shard *fs, uint64_t pos)
 {
-	return fs->has_base && pos < fs->base.replay_pos;
+	return pos < fs->base.replay_pos;
 }
 
 bool cfs_recover_is_void(const struct cfs_recovery *r, uint32_t shard, uint64_t pos, uint64_t index)
@@ -265,11 +276,18 @@ bool cfs_recover_is_void(const struct cfs_recovery *r, uint32_t shard, uint64_t 
 
 const struct cfs_root *cfs_recover_root(const struct cfs_found_shard *fs)
 {
-	for (uint32_t i = fs->candidate_count; i-- > 0;) {
-		if (fs->candidates[i].end_index <= fs->last_index)
-			return &fs->candidates[i];
-	}
-	return fs->has_base && fs->base.index_blocks ? &fs->base : NULL;
+	const struct cfs_root *newest = fs->candidate_count > 0
+						? &fs->candidates[fs->candidate_count - 1]
+						: NULL;
+
+	if (newest && !fs->has_lost && newest->end_index <= fs->last_index)
+		return newest;
+	return fs->base.index_blocks ? &fs->base : NULL;
+}
+
+uint64_t cfs_recover_written(const struct cfs_store *s, const struct cfs_recovery *r)
+{
+	return r->had_tail ? s->tail.written : cfs_round_down(r->end_pos, CFS_STORE_BLOCK);
 }
 
 int cfs_recover_record(const struct cfs_stream_record *rec, struct cfs_record_dep *deps,
@@ -300,7 +318,7 @@ static void candidate_add(struct cfs_recovery *r, struct cfs_store *s,
 		return;
 	}
 	fs = &r->shards[root.shard];
-	if (fs->has_base && fs->base.record_pos >= root.record_pos)
+	if (is_before_base(fs, rec->pos) || fs->base.record_pos >= root.record_pos)
 		return; /* the base itself, or one before it */
 	if (fs->candidate_count == CFS_RECOVER_CANDIDATES) {
 		memmove(fs->candidates, fs->candidates + 1,
@@ -310,17 +328,11 @@ static void candidate_add(struct cfs_recovery *r, struct cfs_store *s,
 	fs->candidates[fs->candidate_count++] = root;
 }
 
-/*
- * Before what the root in the newest segment needs. Segments there may have been let go since it
- * was opened, and be overwritten in part while their headers still are the old ones: what is found
- * in them may have gaps, and says nothing.
- */
 static int cut_add(struct cfs_recovery *r, struct cfs_store *s, const struct cfs_stream_record *rec)
 {
 	const struct cfs_cut_format *f = (const void *)rec->payload;
 	struct cfs_found_shard *fs;
 	uint64_t last = 0;
-	uint32_t kept = 0;
 
 	if (rec->h.len_bytes != sizeof(*f) || rec->h.shard >= s->info.shards) {
 		cfs_recover_say(r, "journal at %" PRIu64 ": a cut is nonsense", rec->pos);
@@ -345,11 +357,10 @@ static int cut_add(struct cfs_recovery *r, struct cfs_store *s, const struct cfs
 							.void_from = UINT64_MAX,
 							.next = fs->cuts };
 	fs->cuts = r->cut_count++;
-	for (uint32_t i = 0; i < fs->candidate_count; i++) {
-		if (fs->candidates[i].end_index <= last)
-			fs->candidates[kept++] = fs->candidates[i];
-	}
-	fs->candidate_count = kept;
+	/* Who placed it knew no more to be stable than its batch says. */
+	while (fs->candidate_count > 0 &&
+	       fs->candidates[fs->candidate_count - 1].record_pos >= r->stable)
+		fs->candidate_count--;
 	if (fs->has_ended && fs->last_index >= last) {
 		/* Else what it lacks is before this cut. */
 		r->cuts[fs->cuts].void_from = fs->gap_pos;
@@ -359,6 +370,8 @@ static int cut_add(struct cfs_recovery *r, struct cfs_store *s, const struct cfs
 		fs->last_index = last;
 		fs->last_epoch = cfs_from_le64(f->last_epoch);
 	}
+	if (fs->first_index > last)
+		fs->is_seen = false; /* all that was seen is void */
 	return 0;
 }
 
@@ -388,27 +401,6 @@ static void own_record(struct cfs_recovery *r, struct cfs_store *s,
 	}
 }
 
-/* All before this was written whole: what cannot be read of it was written over, or has rotted. */
-static uint64_t whole_pos(const struct cfs_recovery *r, const struct cfs_store *s)
-{
-	return r->had_tail ? s->tail.written : r->known;
-}
-
-/* A gap in what was whole once: if a checkpoint covers it, segments were let go. shard_settle()
- * knows. */
-static void gap_skip(struct cfs_found_shard *fs, const struct cfs_stream_record *rec)
-{
-	if (!fs->has_skipped) {
-		fs->has_skipped = true;
-		fs->skipped_pos = rec->pos;
-		fs->skipped_first = fs->first_index;
-		fs->skipped_last = fs->last_index;
-		fs->skipped_epoch = fs->last_epoch;
-	}
-	fs->first_index = rec->h.index;
-	fs->first_pos = rec->pos;
-}
-
 static void shard_record(struct cfs_recovery *r, struct cfs_store *s,
 			 const struct cfs_stream_record *rec)
 {
@@ -426,20 +418,15 @@ static void shard_record(struct cfs_recovery *r, struct cfs_store *s,
 	if (fs->is_seen || fs->cuts != UINT32_MAX) {
 		if (fs->has_ended)
 			return;
-		if (fs->is_seen && rec->h.index > fs->last_index + 1 &&
-		    rec->pos < whole_pos(r, s)) {
-			gap_skip(fs, rec);
-		} else if (rec->h.index != fs->last_index + 1) {
+		if (rec->h.index != fs->last_index + 1) {
 			/* What lies between is damaged, or the power went before it was written. */
 			fs->gap_pos = rec->pos;
 			fs->has_ended = fs->has_lost = true;
 			return;
 		}
 	}
-	if (!fs->is_seen) {
+	if (!fs->is_seen)
 		fs->first_index = rec->h.index;
-		fs->first_pos = rec->pos;
-	}
 	fs->is_seen = true;
 	fs->last_index = rec->h.index;
 	fs->last_epoch = rec->h.epoch;
@@ -461,12 +448,9 @@ static void damages_say(struct cfs_recovery *r)
 
 	for (uint32_t i = 0; i < r->known_count; i++) {
 		const struct cfs_found_shard *fs = &r->shards[r->known_shards[i]];
-		const struct cfs_root *root = cfs_recover_root(fs);
 
-		if (fs->is_seen)
-			needed = CFS_MIN(needed, root ? root->replay_pos : fs->first_pos);
-		if (fs->has_lost)
-			needed = 0;
+		if (fs->is_seen || fs->has_lost)
+			needed = CFS_MIN(needed, fs->base.replay_pos);
 	}
 	for (uint32_t i = 0; i < r->damage_count; i++)
 		if (r->damages[i].to > needed)
@@ -480,6 +464,16 @@ static CFS_AWAITS int stream_scan(struct cfs_store *s, struct cfs_recovery *r)
 	struct cfs_stream_record rec;
 	int rc = cfs_stream_open(&st, &r->map, r->start_pos);
 
+	s->journal.batch_count = r->cut_count = r->damage_count = 0;
+	r->stable = 0;
+	for (uint32_t i = 0; i < s->info.shards; i++) {
+		const struct cfs_found_shard *fs = &r->shards[i];
+
+		r->shards[i] = (struct cfs_found_shard){ .has_base = fs->has_base,
+							 .is_base_new = fs->is_base_new,
+							 .base = fs->base,
+							 .cuts = UINT32_MAX };
+	}
 	if (rc < 0)
 		return rc;
 	while ((rc = cfs_stream_next(&st, &rec)) == 1) {
@@ -500,7 +494,42 @@ static CFS_AWAITS int stream_scan(struct cfs_store *s, struct cfs_recovery *r)
 	return rc;
 }
 
-/* ---- the stream, second time: deps and data ---- */
+/*
+ * Makes each shard's newest checkpoint that has counted its base. One may have counted if a BATCH
+ * says that its record is stable, and none has else. True when there is any newer than the roots.
+ */
+static bool bases_take(const struct cfs_store *s, struct cfs_recovery *r)
+{
+	bool any = false;
+
+	for (uint32_t i = 0; i < s->info.shards; i++) {
+		struct cfs_found_shard *fs = &r->shards[i];
+		uint32_t n = fs->candidate_count;
+
+		while (n > 0 && fs->candidates[n - 1].record_pos >= r->stable)
+			n--;
+		if (n == 0)
+			continue;
+		fs->base = fs->candidates[n - 1];
+		fs->has_base = fs->is_base_new = any = true;
+	}
+	return any;
+}
+
+/* To the segment before which no base needs anything: those before it may have been let go. */
+static void start_advance(const struct cfs_store *s, struct cfs_recovery *r)
+{
+	uint64_t oldest = UINT64_MAX;
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < s->info.shards; i++)
+		oldest = CFS_MIN(oldest, r->shards[i].base.replay_pos);
+	while (n + 1 < r->chain_count && r->chain[n + 1].start_pos <= oldest)
+		n++;
+	r->start_pos = r->chain[n].start_pos;
+}
+
+/* ---- the stream, once more: deps and data ---- */
 
 struct verifier {
 	struct cfs_store *s;
@@ -609,42 +638,26 @@ static CFS_AWAITS int tail_judge(struct cfs_store *s, struct cfs_recovery *r)
 static void shard_settle(struct cfs_recovery *r, uint32_t shard)
 {
 	struct cfs_found_shard *fs = &r->shards[shard];
-	const struct cfs_root *root;
-	uint64_t begin;
+	uint64_t begin = fs->base.begin_index;
 
-	root = cfs_recover_root(fs);
-	if (fs->has_skipped && (!root || fs->first_index > root->begin_index + 1)) {
-		/* No checkpoint covers it: the log ends there. */
-		fs->has_ended = fs->has_lost = true;
-		fs->gap_pos = fs->skipped_pos;
-		fs->first_index = fs->skipped_first;
-		fs->last_index = fs->skipped_last;
-		fs->last_epoch = fs->skipped_epoch;
-	}
-	if (!fs->is_seen && fs->cuts == UINT32_MAX && fs->has_base) {
+	if (!fs->is_seen && fs->cuts == UINT32_MAX)
 		fs->last_index = fs->base.end_index;
-		if (fs->candidate_count > 0)
-			fs->last_index = fs->candidates[fs->candidate_count - 1].end_index;
-	}
 	if (fs->has_ended && (r->had_tail || fs->gap_pos < r->known))
 		cfs_recover_say(r,
 				"shard %u: its log ends at record %" PRIu64
 				"; what follows in the journal is damaged",
 				shard, fs->last_index);
-	root = cfs_recover_root(fs);
-	begin = root ? root->begin_index : 0;
 	if (fs->last_index < begin ||
-	    (fs->last_index > begin && !fs->is_seen && root && fs->cuts == UINT32_MAX) ||
-	    (fs->is_seen && fs->last_index > begin && fs->first_index > begin + 1)) {
+	    (fs->last_index > begin && (!fs->is_seen || fs->first_index > begin + 1))) {
 		cfs_recover_say(r,
 				"shard %u: records after %" PRIu64 " are missing from the journal",
 				shard, begin);
 		fs->last_index = begin;
-		fs->last_epoch = root ? root->begin_epoch : 0;
+		fs->last_epoch = fs->base.begin_epoch;
 		fs->has_lost = true;
 	}
-	if (root && fs->last_index == begin)
-		fs->last_epoch = CFS_MAX(fs->last_epoch, root->begin_epoch);
+	if (fs->last_index == begin)
+		fs->last_epoch = CFS_MAX(fs->last_epoch, fs->base.begin_epoch);
 }
 
 static CFS_AWAITS int scan(struct cfs_store *s, struct cfs_recovery *r)
@@ -662,6 +675,10 @@ static CFS_AWAITS int scan(struct cfs_store *s, struct cfs_recovery *r)
 	rc = tail_judge(s, r);
 	if (rc == 0)
 		rc = stream_scan(s, r);
+	if (rc == 0 && bases_take(s, r)) {
+		start_advance(s, r);
+		rc = stream_scan(s, r);
+	}
 	if (rc < 0)
 		return rc;
 	if (!s->tail.f)
@@ -680,6 +697,9 @@ static CFS_AWAITS int scan(struct cfs_store *s, struct cfs_recovery *r)
 					r->chain[i].zone, r->chain[i].seq);
 	}
 	for (uint32_t i = 0; i < s->info.shards; i++) {
+		/* What the roots' segment begins behind may not have come through, and is written
+		 * anew. */
+		r->shards[i].base.replay_pos = CFS_MIN(r->shards[i].base.replay_pos, r->end_pos);
 		if (r->shards[i].has_base || r->shards[i].is_seen ||
 		    r->shards[i].cuts != UINT32_MAX || r->shards[i].candidate_count > 0) {
 			shard_settle(r, i);
@@ -705,8 +725,6 @@ CFS_AWAITS int cfs_store_recover_scan(struct cfs_store *s, const struct cfs_stor
 	r->known_shards = calloc(s->info.shards, sizeof(*r->known_shards));
 	if (!r->found || !r->bitmap || !r->shards || !r->known_shards)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < s->info.shards; i++)
-		r->shards[i].cuts = UINT32_MAX;
 	return scan(s, r);
 }
 

@@ -22,21 +22,18 @@ struct cfs_found_cut {
 
 /* A shard as the journal shows it. */
 struct cfs_found_shard {
-	bool has_base;  /* a root without or with a checkpoint, from the newest segment */
-	bool is_seen;   /* records of it */
-	bool has_ended; /* a gap: what follows is void, until a cut says so itself */
-	bool has_lost;  /* a cut is to be placed for it */
-	uint32_t cuts;  /* the newest, or UINT32_MAX */
+	bool has_base;    /* a root of it, with a checkpoint or without */
+	bool is_base_new; /* it is a checkpoint that counted since the newest segment was opened */
+	bool is_seen;     /* records of it */
+	bool has_ended;   /* a gap: what follows is void, until a cut says so itself */
+	bool has_lost;    /* a cut is to be placed for it */
+	uint32_t cuts;    /* the newest, or UINT32_MAX */
 	uint32_t candidate_count;
-	struct cfs_root base;
+	struct cfs_root base; /* what lies before its replay_pos says nothing, base or not */
 	struct cfs_root candidates[CFS_RECOVER_CANDIDATES]; /* oldest first */
 	uint64_t gap_pos;                                   /* where it has ended */
-	uint64_t first_index, first_pos;                    /* of the first record seen */
+	uint64_t first_index;                               /* of the first record seen */
 	uint64_t last_index, last_epoch;
-	/* The log begins anew behind a gap of what was let go; this is what lay before the first.
-	 */
-	bool has_skipped;
-	uint64_t skipped_pos, skipped_first, skipped_last, skipped_epoch;
 };
 
 #define CFS_RECOVER_DAMAGES 16u
@@ -46,7 +43,7 @@ struct cfs_recovery {
 	struct cfs_journal_segment *chain;
 	uint32_t chain_count;
 	uint8_t *bitmap;               /* free zones as of that segment */
-	uint64_t roots_seq;            /* of the segment that roots and bitmap are from */
+	uint64_t roots_seq, roots_pos; /* of the segment that roots and bitmap are from */
 	uint64_t start_pos, end_pos;   /* of what was read */
 	uint64_t incarnation, session; /* at the end */
 	uint64_t device_session;       /* of the last batch on the device */
@@ -70,8 +67,14 @@ CFS_PRINTF(2, 3) void cfs_recover_say(struct cfs_recovery *r, const char *fmt, .
 /* True when the record of @shard at @pos was cut off later, or lies behind the shard's end. */
 bool cfs_recover_is_void(const struct cfs_recovery *r, uint32_t shard, uint64_t pos,
 			 uint64_t index);
-/* The newest checkpoint of a shard that counts, or NULL. */
+/*
+ * The checkpoint that the shard's replay starts from, or NULL: its base, or one that has not
+ * counted yet, unless the log lost something. That is then of no use any more: a cut says so, and
+ * whatever else it may hold is not looked into. The base and what it needs are still there.
+ */
 const struct cfs_root *cfs_recover_root(const struct cfs_found_shard *fs);
+/* Where the stream is written on: segments that begin behind it are not kept. */
+uint64_t cfs_recover_written(const struct cfs_store *s, const struct cfs_recovery *r);
 /* Decodes @rec for the layer above. @deps has room for CFS_RECORD_DEPS_MAX. */
 int cfs_recover_record(const struct cfs_stream_record *rec, struct cfs_record_dep *deps,
 		       struct cfs_record *out);

@@ -33,35 +33,36 @@ static CFS_AWAITS int ckpt_take(struct cfs_store *s, struct cfs_recovery *r,
 	return rc;
 }
 
-/* Chooses the checkpoint, the newest that is whole. */
+/* Chooses the checkpoint. The base keeps its blocks until another counts. */
 static CFS_AWAITS int ckpt_choose(struct cfs_store *s, struct cfs_recovery *r, uint32_t shard)
 {
 	struct cfs_found_shard *fs = &r->shards[shard];
 	struct cfs_store_shard *sh = &s->shards[shard];
-	const struct cfs_root *root;
+	const struct cfs_root *root = cfs_recover_root(fs);
 	int rc = 0;
 
-	while ((root = cfs_recover_root(fs)) != NULL) {
-		if (root == &fs->base) {
-			rc = ckpt_take(s, r, root, &sh->counted);
-			sh->counted.is_listed = sh->counted.is_rooted = rc == 0;
-			return rc;
-		}
+	if (root && root != &fs->base)
 		rc = ckpt_take(s, r, root, &sh->pending);
-		if (rc == 0) {
-			/* It counts when this is stable, which is decided again; the one before it,
-			 * if it still is there, owns nothing that may not be overwritten then. */
-			sh->pending.tick = cfs_store_tick_now(s);
-			if (fs->has_base && fs->base.index_blocks)
-				sh->counted = (struct cfs_ckpt){ .is_there = true,
-								 .is_listed = true,
-								 .is_rooted = true,
-								 .root = fs->base };
-			return 0;
-		}
-		fs->candidate_count = (uint32_t)(root - fs->candidates);
-	}
+	if (rc == -ENOMEM)
+		return rc;
+	if (fs->candidate_count > 0 && !sh->pending.is_there)
+		fs->has_lost = true; /* it is of no use: a cut is to say so */
+	if (!fs->base.index_blocks)
+		return 0;
+	rc = ckpt_take(s, r, &fs->base, &sh->counted);
+	if (rc < 0 && (rc == -ENOMEM || !sh->pending.is_there))
+		return rc;
+	if (rc < 0)
+		sh->counted = (struct cfs_ckpt){ .is_there = true, .root = fs->base };
+	sh->counted.is_listed = sh->counted.is_rooted = !fs->is_base_new &&
+							r->roots_pos <= cfs_recover_written(s, r);
 	return 0;
+}
+
+static void ckpt_own(struct cfs_store *s, const struct cfs_ckpt *c)
+{
+	for (uint32_t i = 0; i < c->extent_count; i++)
+		cfs_space_live_add(s, c->extents[i].addr, c->extents[i].blocks);
 }
 
 static CFS_AWAITS int ckpt_load_shard(struct cfs_store *s, struct cfs_recovery *r, uint32_t shard)
@@ -72,11 +73,11 @@ static CFS_AWAITS int ckpt_load_shard(struct cfs_store *s, struct cfs_recovery *
 
 	if (rc < 0)
 		return rc;
+	ckpt_own(s, &sh->counted);
+	ckpt_own(s, &sh->pending);
 	c = sh->pending.is_there ? &sh->pending : &sh->counted;
 	if (!c->is_there)
 		return 0;
-	for (uint32_t i = 0; i < c->extent_count; i++)
-		cfs_space_live_add(s, c->extents[i].addr, c->extents[i].blocks);
 	rc = cfs_ckpt_load(s, c, shard, r->ops);
 	if (rc < 0)
 		cfs_recover_say(r, "shard %u: checkpoint of record %" PRIu64 " is damaged: %s",
@@ -99,15 +100,13 @@ static int record_load(struct cfs_store *s, struct cfs_recovery *r,
 	    cfs_recover_is_void(r, rec->h.shard, rec->pos, rec->h.index))
 		return 0;
 	sh = &s->shards[rec->h.shard];
-	if (sh->first_pos == UINT64_MAX)
+	if (sh->first_pos == UINT64_MAX && rec->h.index > cfs_shard_begin_index(sh))
 		sh->first_pos = rec->pos;
 	if (rec->h.index > sh->last_index) {
 		sh->last_index = rec->h.index;
 		sh->last_epoch = rec->h.epoch;
 	}
-	begin = sh->pending.is_there   ? sh->pending.root.begin_index
-		: sh->counted.is_there ? sh->counted.root.begin_index
-				       : 0;
+	begin = sh->pending.is_there ? sh->pending.root.begin_index : cfs_shard_begin_index(sh);
 	if (rec->h.index <= begin)
 		return 0;
 	rc = cfs_recover_record(rec, deps, &out);
@@ -220,15 +219,14 @@ static CFS_AWAITS int tail_take(struct cfs_store *s, struct cfs_recovery *r)
 	struct cfs_journal *j = &s->journal;
 	CFS_CLEANUP(cfs_free_p) uint8_t *block = NULL;
 	const struct cfs_journal_segment *seg;
-	uint64_t written;
+	uint64_t written = cfs_recover_written(s, r);
 	int rc;
 
 	if (r->had_tail) {
-		rc = chain_take(s, r, s->tail.written);
-		j->flushed = j->known = CFS_MIN(r->known, s->tail.written);
+		rc = chain_take(s, r, written);
+		j->flushed = j->known = CFS_MIN(r->known, written);
 		return rc;
 	}
-	written = cfs_round_down(r->end_pos, CFS_STORE_BLOCK);
 	block = aligned_alloc(CFS_STORE_BLOCK, CFS_STORE_BLOCK);
 	rc = block ? chain_take(s, r, written) : -ENOMEM;
 	if (rc < 0)
@@ -284,7 +282,9 @@ static CFS_AWAITS int make_ready(struct cfs_store *s, struct cfs_recovery *r)
 	if (rc < 0)
 		return rc;
 	j->stable = r->stable;
-	j->claim = j->claim_written = j->known;
+	j->known_stable = j->stable;
+	j->claim = j->claim_written = (struct cfs_claim){ .flushed = j->known,
+							  .stable = j->stable };
 	j->incarnation = r->incarnation + 1;
 	j->session_before = r->session;
 	do {

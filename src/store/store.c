@@ -213,7 +213,9 @@ bool cfs_store_tick_wanted(const struct cfs_store *s)
 			       cfs_space_available(s) < cfs_space_low_zones(&s->dev->super);
 	}
 	for (uint32_t i = 0; i < s->info.shards; i++) {
-		if (s->shards[i].pending.is_there && s->shards[i].pending.tick > s->tick_stable)
+		const struct cfs_ckpt *p = &s->shards[i].pending;
+
+		if (p->is_there && p->root.record_pos >= s->journal.stable)
 			return cfs_journal_used_bytes(s) > s->journal.budget_bytes / 2;
 	}
 	return false;
@@ -246,4 +248,12 @@ void cfs_store_check(const struct cfs_store *s)
 	cfs_assert(s->tail.written <= s->tail.head);
 	cfs_assert(s->journal.flushed <= s->tail.written);
 	cfs_assert(s->journal.known <= s->journal.flushed);
+	cfs_assert(s->journal.known_stable <= s->journal.stable);
+	for (uint32_t i = 0; i < s->info.shards; i++) {
+		const struct cfs_store_shard *sh = &s->shards[i];
+		uint64_t pos = cfs_shard_replay_pos(sh, &sh->counted);
+
+		cfs_assert(pos == UINT64_MAX || pos < s->tail.head);
+		cfs_assert(sh->counted.root.replay_pos <= s->tail.head);
+	}
 }

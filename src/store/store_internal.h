@@ -7,6 +7,9 @@
  *   flushed  what a flush has covered
  *   known    what a BATCH record that is itself flushed says to be flushed: recovery verifies no
  * data named before it. So only what was dropped before `known` may be overwritten.
+ *   stable   before it no recovery ends a log; known_stable: what such a BATCH says of it
+ * Recovery takes a checkpoint for one that has counted when its record lies before known_stable;
+ * so it counts then, and not before, and only then lets go of what it replaces.
  */
 #ifndef CFS_STORE_STORE_INTERNAL_H
 #define CFS_STORE_STORE_INTERNAL_H
@@ -128,17 +131,24 @@ struct cfs_ckpt {
 	bool is_listed; /* the newest journal segment's roots name it */
 	bool is_rooted; /* and that segment's header is flushed */
 	struct cfs_root root;
-	uint64_t tick;                   /* pending: counts when this is stable */
 	struct cfs_ckpt_extent *extents; /* the index's own is the last */
 	uint32_t extent_count;
 };
 
 struct cfs_store_shard {
 	uint64_t last_index, last_epoch;
-	uint64_t first_pos; /* of its first record since there is no checkpoint; UINT64_MAX: none */
+	/* Of the first record behind the counted checkpoint, while it is the newest; UINT64_MAX:
+	 * there never was one. */
+	uint64_t first_pos;
 	struct cfs_ckpt counted, pending;
 	bool is_known;
 };
+
+/* The last record that the counted checkpoint holds; 0: none. */
+static inline uint64_t cfs_shard_begin_index(const struct cfs_store_shard *sh)
+{
+	return sh->counted.is_there ? sh->counted.root.begin_index : 0;
+}
 
 /* ---- journal ---- */
 
@@ -154,12 +164,17 @@ struct cfs_waiter {
 	struct cfs_reservation need;
 };
 
+/* What a BATCH says to be flushed and stable. */
+struct cfs_claim {
+	uint64_t flushed, stable;
+};
+
 struct cfs_journal {
 	struct cfs_journal_segment *segments; /* oldest first; the last is open */
 	uint32_t count, cap;
-	uint64_t flushed, known, stable;
-	uint64_t claim;         /* what the newest BATCH says to be flushed */
-	uint64_t claim_written; /* the same of the newest one that is written */
+	uint64_t flushed, known, stable, known_stable;
+	struct cfs_claim claim;         /* what the newest BATCH says */
+	struct cfs_claim claim_written; /* the newest one that is written */
 	uint64_t dirty_since_ns;
 	uint64_t incarnation, session, session_before;
 	uint32_t seed;
@@ -236,6 +251,9 @@ struct cfs_store {
 };
 
 /* journal.c */
+/* The position from which on the log is replayed on @c, one of @sh's checkpoints; UINT64_MAX: there
+ * is nothing to replay. */
+uint64_t cfs_shard_replay_pos(const struct cfs_store_shard *sh, const struct cfs_ckpt *c);
 int cfs_journal_init(struct cfs_store *s);
 void cfs_journal_fini(struct cfs_store *s);
 /* What opening the next batch or record would put before it is put: the record's position is

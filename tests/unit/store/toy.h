@@ -64,6 +64,7 @@ struct toy {
 	struct cfs_store *store;
 	uint64_t epoch, tick;
 	struct toy_shard shards[TOY_SHARDS];
+	uint64_t cut_at; /* the next opening ends shard 0's log there; UINT64_MAX: it does not */
 	uint32_t findings;
 	bool is_stopping;
 	uint8_t *buf; /* TOY_BLOCKS_MAX blocks */
@@ -90,6 +91,7 @@ static inline struct toy *toy_create(void)
 
 	assert_non_null(t);
 	t->epoch = 1;
+	t->cut_at = UINT64_MAX;
 	t->buf = aligned_alloc(4096, (size_t)TOY_BLOCKS_MAX * CFS_BLOCK_BYTES);
 	assert_non_null(t->buf);
 	cfs_group_init(&t->fibers);
@@ -386,6 +388,11 @@ static inline CFS_AWAITS int toy_open(struct toy *t, struct cfs_device *dev, uin
 		t->epoch = CFS_MAX(t->epoch, rs.last_epoch);
 	}
 	t->epoch++;
+	if (rc == 0 && t->cut_at < last[0]) {
+		last[0] = t->cut_at;
+		cfs_store_recover_cut(t->store, 0, last[0]);
+	}
+	t->cut_at = UINT64_MAX;
 	if (rc == 0)
 		rc = cfs_store_recover_load(t->store, &ops, t->epoch);
 	for (uint32_t i = 0; rc == 0 && i < TOY_SHARDS; i++) {
