@@ -386,7 +386,6 @@ static void own_record(struct cfs_recovery *r, struct cfs_store *s,
 			break;
 		r->known = CFS_MAX(r->known, cfs_from_le64(b.flushed_pos));
 		r->stable = CFS_MAX(r->stable, cfs_from_le64(b.stable_pos));
-		r->last_batch_pos = rec->pos;
 		if (r->had_tail && rec->pos >= s->tail.written)
 			cfs_journal_batch_push(&s->journal, rec->pos);
 		break;

@@ -48,7 +48,6 @@ struct cfs_recovery {
 	uint64_t incarnation, session; /* at the end */
 	uint64_t device_session;       /* of the last batch on the device */
 	uint64_t known, stable;
-	uint64_t last_batch_pos; /* the last batch begins there */
 	struct {
 		uint64_t from, to;
 	} damages[CFS_RECOVER_DAMAGES]; /* positions that could not be read */

@@ -213,32 +213,52 @@ static void segments_take(struct cfs_store *s, const struct cfs_recovery *r)
 	}
 }
 
+/*
+ * Makes what lies behind the end unreadable, for good: the next batch of the session that ended may
+ * have come through, and would be its continuation as soon as the last block is closed. (A later
+ * one would follow no batch of that session.)
+ */
+static CFS_AWAITS int end_settle(struct cfs_store *s, uint64_t end_off, uint8_t *block,
+				 bool has_next)
+{
+	int rc = 0;
+
+	memset(block, 0, CFS_STORE_BLOCK);
+	if (has_next)
+		rc = cfs_device_write(s->dev, end_off, block, CFS_STORE_BLOCK);
+	if (rc < 0)
+		return rc;
+	cfs_device_flush_coming(s->dev);
+	return cfs_device_flush(s->dev);
+}
+
 /* A tail that survived is continued; else a new one begins with the last, partly filled block. */
 static CFS_AWAITS int tail_take(struct cfs_store *s, struct cfs_recovery *r)
 {
 	struct cfs_journal *j = &s->journal;
 	CFS_CLEANUP(cfs_free_p) uint8_t *block = NULL;
 	const struct cfs_journal_segment *seg;
-	uint64_t written = cfs_recover_written(s, r);
+	uint64_t written = cfs_recover_written(s, r), off;
 	int rc;
 
-	if (r->had_tail) {
-		rc = chain_take(s, r, written);
-		j->flushed = j->known = CFS_MIN(r->known, written);
-		return rc;
-	}
+	/* What came through a power cut is on the device for good; but the next recovery is not to
+	 * believe what this one cut off, so no BATCH says so before the cuts are flushed. */
+	j->flushed = j->known = CFS_MIN(r->known, written);
+	if (r->had_tail)
+		return chain_take(s, r, written);
 	block = aligned_alloc(CFS_STORE_BLOCK, CFS_STORE_BLOCK);
 	rc = block ? chain_take(s, r, written) : -ENOMEM;
 	if (rc < 0)
 		return rc;
 	seg = &j->segments[j->count - 1];
-	if (r->end_pos > written)
-		rc = cfs_device_read(
-			s->dev,
-			cfs_device_off(s->dev, s->slice,
-				       (cfs_addr_t)seg->zone << 32 | (1 + seg->roots_blocks)) +
-				(written - seg->start_pos),
-			block, CFS_STORE_BLOCK);
+	off = cfs_device_off(s->dev, s->slice,
+			     (cfs_addr_t)seg->zone << 32 | (1 + seg->roots_blocks)) +
+	      (written - seg->start_pos);
+	rc = end_settle(s, off + CFS_STORE_BLOCK, block,
+			r->end_pos > written &&
+				written + CFS_STORE_BLOCK < cfs_journal_segment_end(s, seg));
+	if (rc == 0 && r->end_pos > written)
+		rc = cfs_device_read(s->dev, off, block, CFS_STORE_BLOCK);
 	if (rc < 0)
 		return rc;
 	cfs_tail_close(&s->tail, s->dev, s->slice, false);
@@ -247,8 +267,6 @@ static CFS_AWAITS int tail_take(struct cfs_store *s, struct cfs_recovery *r)
 	if (rc < 0)
 		return rc;
 	cfs_tail_start_at(&s->tail, written, block, r->end_pos);
-	/* All that was read came from behind a power cut: it is on the device for good. */
-	j->flushed = j->known = r->last_batch_pos;
 	return 0;
 }
 

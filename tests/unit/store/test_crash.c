@@ -8,6 +8,7 @@
 #include "toy.h"
 
 #define LIVES 4u
+#define LIVES_SHORT 8u
 #define WORKERS 3u
 #define SERVER_DOMAIN 7u
 
@@ -26,6 +27,7 @@ struct crash {
 enum how {
 	EVENLY,   /* all shards are busy all the time */
 	IN_TURNS, /* shards rest for long */
+	SHORTLY,  /* power cuts, most of them while it recovers from the one before */
 	HOW_COUNT
 };
 
@@ -193,11 +195,15 @@ static int run_seed(void *arg)
 		c.turn = 16ull << dice(&c) % 6;
 	assert_int_equal(cfs_sim_disk_create(&d, &c.disk), 0);
 	assert_int_equal(cfs_sim_disk_mkfs(c.disk, 1, TOY_SHARDS, uuid, uuid), 0);
-	for (uint32_t life = 0; life < LIVES; life++) {
+	for (uint32_t life = 0; life < (run->how == SHORTLY ? LIVES_SHORT : LIVES); life++) {
 		bool is_power = dice(&c) % 2;
 		/* Often in the middle of recovery, too. */
 		uint64_t n = 1 + dice(&c) % (dice(&c) % 3 == 0 ? 6 : c.is_dense ? 1500 : 600);
 
+		if (run->how == SHORTLY) {
+			is_power = true;
+			n = 1 + dice(&c) % (life % 4 == 0 ? 300 : 3);
+		}
 		live(&c, n, is_power);
 		if (getenv("TOY_VERBOSE"))
 			print_message("life %u: %s after %lu writes, index %lu\n", life,
@@ -212,7 +218,7 @@ static int run_seed(void *arg)
 
 static void survives(uint64_t seed, enum how how)
 {
-	static const char *const names[HOW_COUNT] = { "evenly", "in turns" };
+	static const char *const names[HOW_COUNT] = { "evenly", "in turns", "shortly" };
 	struct cfs_runtime_opts o = { .is_sim = true, .sim_seed = seed };
 	struct run run = { seed, how };
 
@@ -233,6 +239,10 @@ static void survives_found_seeds(void **state)
 		/* A checkpoint whose blocks a power cut took was found again by the next recovery,
 		 * and believed: a newer BATCH said that all before it was flushed. */
 		{ 70270, IN_TURNS },
+		/* The end's block was closed, and what an earlier power cut had made unreachable
+		 * behind it went on: the batch of the same session, where the new one's was lost.
+		 */
+		{ 70264, SHORTLY },
 	};
 
 	(void)state;
@@ -244,7 +254,7 @@ static void survives_seeds(void **state)
 {
 	const char *one = getenv("CFS_SEED");
 	uint64_t first = one ? strtoull(one, NULL, 0) : 1;
-	uint64_t count = getenv("CFS_COUNTS") || !one ? cfs_test_count(5, 1000) : 1;
+	uint64_t count = getenv("CFS_COUNTS") || !one ? cfs_test_count(4, 700) : 1;
 
 	(void)state;
 	for (uint64_t seed = first; seed < first + count; seed++) {

@@ -7,7 +7,10 @@
  * shard 0 has its records in the first two, and rests; checkpoints of all shards count; the second
  * segment is given to data, which goes over its first blocks. What the first one holds is still as
  * it was.
+ *
+ * And the power goes while what an earlier power cut took is cut off.
  */
+#define TOY_SHARDS 16u /* their cuts fill more than a sector */
 #include "store/store_internal.h"
 #include "toy.h"
 
@@ -28,6 +31,10 @@ struct stage {
 	/* ... and to all. */
 	bool is_power;
 	uint64_t want; /* its last record, then */
+
+	uint64_t off[TOY_SHARDS]; /* bytes on the device that a power cut took */
+	uint32_t off_count;
+	uint64_t cut_write; /* the second power cut comes at this write of recovery */
 };
 
 /* Puts and syncs until the journal has @segments. */
@@ -137,7 +144,15 @@ static void die(struct stage *g, bool is_power)
 	toy_forget(g->t);
 }
 
-/* Runs @life to its end. */
+static void power_goes(void *arg)
+{
+	struct stage *g = arg;
+
+	die(g, true);
+	cfs_done_complete(&g->over, 0);
+}
+
+/* Runs @life to its end, or until the power goes. */
 static CFS_AWAITS void live(struct stage *g, void (*life)(void *arg))
 {
 	struct cfs_group group;
@@ -238,6 +253,114 @@ static void brings_back_nothing_behind_a_checkpoint(void **state)
 				 .want = 11 });
 }
 
+/* ---- the power goes twice ---- */
+
+/* One record of each shard, whose data the first power cut takes. */
+static void put_in_each(void *arg)
+{
+	struct stage *g = arg;
+
+	start(g);
+	for (uint32_t i = 0; i < TOY_SHARDS; i++)
+		cfs_assert(toy_put(g->t, i, 0, 1, 1 + i) == 0);
+	cfs_assert(cfs_store_sync(g->t->store) == 0);
+	for (uint32_t i = 0; i < TOY_SHARDS; i++)
+		g->off[g->off_count++] = cfs_device_off(g->dev, 0, g->t->shards[i].keys[0].addr);
+	cfs_done_complete(&g->over, 0);
+}
+
+static CFS_AWAITS void write_out(struct cfs_store *s)
+{
+	cfs_lock_take_always(&s->journal.round_lock);
+	cfs_assert(cfs_journal_round(s, false) == 0);
+	cfs_lock_release(&s->journal.round_lock);
+}
+
+/* Two batches, of which no flush is known; the first power cut takes the end of the first one. */
+static void put_in_two_batches(void *arg)
+{
+	struct stage *g = arg;
+	struct cfs_store *s;
+	const struct cfs_journal_segment *seg;
+
+	start(g);
+	s = g->t->store;
+	cfs_assert(toy_put(g->t, 0, 0, 1, 1) == 0);
+	seg = &s->journal.segments[0];
+	g->off[g->off_count++] =
+		cfs_device_off(g->dev, 0, (cfs_addr_t)seg->zone << 32 | (1 + seg->roots_blocks)) +
+		s->tail.head - seg->start_pos;
+	cfs_assert(toy_put(g->t, 1, 0, 1, 2) == 0);
+	write_out(s);
+	cfs_assert(toy_put(g->t, 2, 0, 1, 3) == 0);
+	write_out(s);
+	cfs_device_flush_coming(g->dev);
+	cfs_assert(cfs_device_flush(g->dev) == 0);
+	cfs_done_complete(&g->over, 0);
+}
+
+static void only_start(void *arg)
+{
+	struct stage *g = arg;
+
+	start(g);
+	cfs_done_complete(&g->over, 0);
+}
+
+static int cut_twice(struct stage *g, void (*life)(void *arg))
+{
+	setup(g);
+	live(g, life);
+	die(g, true);
+	for (uint32_t i = 0; i < g->off_count; i++)
+		cfs_sim_disk_flip(g->disk, g->off[i], 1);
+	/* What is gone is so from now on. */
+	for (uint32_t i = 0; i < TOY_SHARDS; i++)
+		g->t->shards[i].index = i == 0 ? g->want : 0;
+	cfs_sim_disk_at_write(g->disk, cfs_sim_disk_writes(g->disk) + g->cut_write, power_goes, g);
+	live(g, only_start);
+	cfs_sim_disk_at_write(g->disk, 0, NULL, NULL);
+	if (g->t->store)
+		die(g, true);
+	finish(g);
+	return 0;
+}
+
+static int lose_data(void *arg)
+{
+	return cut_twice(arg, put_in_each);
+}
+
+static int lose_a_batch(void *arg)
+{
+	return cut_twice(arg, put_in_two_batches);
+}
+
+/* The second power cut comes in each write of recovery, and takes this and that of it. */
+static void run_cuts(int (*fn)(void *arg), uint64_t want)
+{
+	for (uint64_t seed = 0; seed < 96; seed++) {
+		struct cfs_runtime_opts o = { .is_sim = true, .sim_seed = seed };
+		struct stage g = { .want = want, .cut_write = 1 + seed % 3 };
+
+		assert_int_equal(cfs_test_run(&o, fn, &g), 0);
+	}
+}
+
+/* The batch with the cuts comes through in part. */
+static void cuts_off_for_good(void **state)
+{
+	(void)state;
+	run_cuts(lose_data, 0);
+}
+
+/* The last block comes through, closed now, and what begins the new session does not. */
+static void goes_on_from_nothing_old(void **state)
+{
+	(void)state;
+	run_cuts(lose_a_batch, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -245,6 +368,8 @@ int main(void)
 		cmocka_unit_test(keeps_a_shard_that_wakes_up),
 		cmocka_unit_test(brings_back_nothing_that_was_cut_off),
 		cmocka_unit_test(brings_back_nothing_behind_a_checkpoint),
+		cmocka_unit_test(cuts_off_for_good),
+		cmocka_unit_test(goes_on_from_nothing_old),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

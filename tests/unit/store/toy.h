@@ -27,7 +27,9 @@
 #include "store/device.h"
 #include "store/store.h"
 
+#ifndef TOY_SHARDS
 #define TOY_SHARDS 4u
+#endif
 #define TOY_KEYS 64u
 #define TOY_BLOCKS_MAX 64u
 
