@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 COUNTS = {
-    "small": {"seeds": 20, "points": 300, "breaks": 60, "again": 3},
+    "small": {"seeds": 16, "points": 150, "breaks": 60, "again": 3},
     "full": {"seeds": 2000, "points": 3000, "breaks": 400, "again": 20},
 }
 LIMIT_SECONDS = 300  # of one run; a guard's absence shows as a run that does not end, too
@@ -61,7 +61,7 @@ class Cases:
         self.is_slow = os.path.basename(os.environ.get("CFS_BUILD", "release")) != "release"
         if self.is_slow:
             for key in ("seeds", "points"):
-                self.counts[key] //= 10 if self.is_full else 2
+                self.counts[key] //= 10 if self.is_full else 4
         self.seed = int(os.environ.get("CFS_SEED", "1"))
         self.failed = False
 

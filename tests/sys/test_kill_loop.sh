@@ -118,7 +118,9 @@ round_all() {
 # kills SHAPE ROUND-FUNCTION ROUNDS
 kills() {
 	local round
-	flight_min= ops=0
+	flight_min= ops=0 fs_options=
+	# What a killed mount held is in the next one's way for as long as its session lives.
+	case $2-$1 in round_all-tcp-*) fs_options="--session-life 5s" ;; esac
 	rm -rf "$records"
 	mkdir -p "$records"
 	fs_make "$1" "$size"
