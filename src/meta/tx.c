@@ -352,10 +352,11 @@ static CFS_AWAITS int prepare(struct cfs_meta *m, struct cfs_tx_prepared *p,
 
 static void reply_prepared(struct cfs_shard_request *rq, const struct cfs_tx_prepared *p)
 {
-	cfs_msg_set(&rq->reply, index, p->at.index);
-	rq->reply.epoch = p->at.epoch;
 	if (p->seen.has_attr)
 		cfs_meta_reply_attr(rq, &p->seen.attr);
+	/* After the attributes, which may set an index of their own: the decision rests on this. */
+	cfs_msg_set(&rq->reply, index, p->at.index);
+	rq->reply.epoch = p->at.epoch;
 }
 
 CFS_AWAITS int cfs_tx_serve_prepare(struct cfs_meta *m, struct cfs_shard_request *rq)
