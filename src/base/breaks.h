@@ -143,6 +143,7 @@
 	X(NO_GRANT_NUMBER, "a reply that a recall overtook is kept") \
 	X(ANSWER_UNNAMED, "an answer gives back a lease that is newer than its recall") \
 	X(NO_SESSION_STOP, "a client goes on with leases after its session's time") \
+	X(NO_SESSION_BEGUN, "a session is known after a restart only if a shard holds something") \
 	X(NO_SESSION_OVER, "after a crash a session that has ended in part is let in") \
 	X(NO_LOCK_CHECK, "what was begun under a lock that is lost is carried out all the same") \
 	X(REFUSED_AGAIN, "a late copy of what was refused may run") \

@@ -226,7 +226,7 @@ static CFS_AWAITS int judge(struct cfs_meta *m, const struct move *v, bool is_al
 /*
  * What changes nothing rests on two looks, one after the other, and the first may be over by the
  * second: then both may be true, and never were at once. So the source's directory has to be the
- * same before and after: each change of its names makes it younger.
+ * same before and after: each change of its names gives it a time that it never had.
  */
 static CFS_AWAITS int look_surely(struct cfs_meta *m, struct move *v, bool is_alone)
 {

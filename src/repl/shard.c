@@ -79,7 +79,7 @@ CFS_AWAITS void cfs_shard_destroy(struct cfs_shard *sh)
 		if (sh->part[i])
 			sh->ops[i]->destroy(sh->part[i]);
 	cfs_answers_destroy(sh->answers);
-	free(sh->over);
+	cfs_sessions_fini(&sh->sessions);
 	free(sh);
 }
 
@@ -116,19 +116,15 @@ static int apply_session_end(struct cfs_shard *sh, const struct cfs_item *item)
 	return 0;
 }
 
-static int apply_session_over(struct cfs_shard *sh, const struct cfs_item *item)
+static int apply_session_note(struct cfs_shard *sh, const struct cfs_item *item)
 {
 	struct cfs_item_session_end h;
 
 	if (item->len_bytes != sizeof(h))
 		return -CFS_EBAD_FORMAT;
 	memcpy(&h, item->data, sizeof(h));
-	if (!sh->over)
-		sh->over = calloc(CFS_SHARD_OVER_MAX, sizeof(*sh->over));
-	if (!sh->over)
-		return -ENOMEM;
-	sh->over[sh->over_at++ % CFS_SHARD_OVER_MAX] = cfs_from_le64(h.session);
-	return 0;
+	return cfs_sessions_put(&sh->sessions, cfs_from_le64(h.session),
+				item->kind == CFS_ITEM_SESSION_OVER);
 }
 
 static int apply_state(struct cfs_shard *sh, const struct cfs_item *item, bool is_load)
@@ -154,7 +150,8 @@ static int apply_item(struct cfs_shard *sh, const struct cfs_item *item,
 	case CFS_ITEM_SESSION_END:
 		return apply_session_end(sh, item);
 	case CFS_ITEM_SESSION_OVER:
-		return apply_session_over(sh, item);
+	case CFS_ITEM_SESSION_BEGUN:
+		return apply_session_note(sh, item);
 	case CFS_ITEM_SHARD_STATE:
 		return apply_state(sh, item, is_load);
 	default:
@@ -389,6 +386,31 @@ CFS_AWAITS int cfs_shard_checkpoint_add(struct cfs_checkpoint *c, uint8_t kind, 
 	return rc;
 }
 
+/* Copied first, as they come and go while it is written; that has records behind its begin. */
+static CFS_AWAITS int checkpoint_sessions(struct cfs_shard *sh, struct cfs_checkpoint *c)
+{
+	const struct cfs_sessions *t = &sh->sessions;
+	struct cfs_item_session_end *all =
+		malloc((CFS_SESSIONS_OVER_MAX + t->live_count + 1ul) * sizeof(*all));
+	uint32_t over = 0, count;
+	int rc = all ? 0 : -ENOMEM;
+
+	if (rc < 0)
+		return rc;
+	for (uint32_t i = 0; i < CFS_SESSIONS_OVER_MAX; i++)
+		if (cfs_sessions_over(t, i))
+			all[over++].session = cfs_to_le64(cfs_sessions_over(t, i));
+	count = over;
+	for (const struct cfs_session_live *s = t->live; s; s = s->next)
+		all[count++].session = cfs_to_le64(s->id);
+	for (uint32_t i = 0; rc == 0 && i < count; i++)
+		rc = cfs_shard_checkpoint_add(
+			c, i < over ? CFS_ITEM_SESSION_OVER : CFS_ITEM_SESSION_BEGUN, &all[i],
+			sizeof(all[i]));
+	free(all);
+	return rc;
+}
+
 static CFS_AWAITS int checkpoint_own(struct cfs_shard *sh, struct cfs_checkpoint *c, uint64_t begin)
 {
 	struct cfs_item_shard_state state = { cfs_to_le64(sh->epoch), cfs_to_le64(begin) };
@@ -396,13 +418,8 @@ static CFS_AWAITS int checkpoint_own(struct cfs_shard *sh, struct cfs_checkpoint
 	const struct cfs_answer *e;
 	int rc = cfs_shard_checkpoint_add(c, CFS_ITEM_SHARD_STATE, &state, sizeof(state));
 
-	/* Oldest first; one that ends meanwhile has a record behind the checkpoint's begin. */
-	for (uint32_t i = sh->over_at, n = 0; rc == 0 && sh->over && n < CFS_SHARD_OVER_MAX; n++) {
-		struct cfs_item_session_end h = { cfs_to_le64(cfs_shard_over(sh, i + n)) };
-
-		if (cfs_shard_over(sh, i + n))
-			rc = cfs_shard_checkpoint_add(c, CFS_ITEM_SESSION_OVER, &h, sizeof(h));
-	}
+	if (rc == 0)
+		rc = checkpoint_sessions(sh, c);
 	while (rc == 0 && cfs_answers_next(sh->answers, &session, &seq, &floor, &e)) {
 		uint8_t buf[sizeof(struct cfs_item_answer) + CFS_ANSWER_BYTES_MAX];
 		struct cfs_item_answer h = {
@@ -577,24 +594,25 @@ static bool has_session(const struct cfs_shard *sh, uint64_t session)
 	return cfs_answers_has_session(sh->answers, session);
 }
 
-#define OVER_BYTES (sizeof(struct cfs_item_session_end) + sizeof(struct cfs_item_header))
+#define NOTE_BYTES (sizeof(struct cfs_item_session_end) + sizeof(struct cfs_item_header))
 
-CFS_AWAITS int cfs_shard_session_over(struct cfs_shard *sh, uint64_t session)
+CFS_AWAITS int cfs_shard_session_note(struct cfs_shard *sh, uint64_t session, bool is_over)
 {
 	struct cfs_item_session_end h = { cfs_to_le64(session) };
 	struct cfs_items it;
-	int rc;
+	int rc = wait_serving(sh);
 
-	if (!sh->over)
-		sh->over = calloc(CFS_SHARD_OVER_MAX, sizeof(*sh->over));
-	rc = sh->over ? cfs_shard_reserve(sh, OVER_BYTES, true) : -ENOMEM;
+	if (rc == 0)
+		rc = cfs_shard_reserve(sh, NOTE_BYTES, true);
 	if (rc < 0)
 		return rc;
 	cfs_shard_items(sh, &it);
-	memcpy(cfs_items_add(&it, CFS_ITEM_SESSION_OVER, sizeof(h)), &h, sizeof(h));
+	memcpy(cfs_items_add(&it, is_over ? CFS_ITEM_SESSION_OVER : CFS_ITEM_SESSION_BEGUN,
+			     sizeof(h)),
+	       &h, sizeof(h));
 	cfs_shard_commit(sh, &it, NULL, 0, NULL);
-	cfs_shard_unreserve(sh, OVER_BYTES, true);
-	return cfs_store_sync(sh->store);
+	cfs_shard_unreserve(sh, NOTE_BYTES, true);
+	return is_over ? cfs_store_sync(sh->store) : 0;
 }
 
 CFS_AWAITS void cfs_shard_session_end(struct cfs_shard *sh, uint64_t session)

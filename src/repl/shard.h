@@ -23,6 +23,7 @@
 #include "proto/msg.h"
 #include "proto/place.h"
 #include "repl/item.h"
+#include "repl/sessions.h"
 #include "store/store.h"
 
 struct cfs_shard;
@@ -190,8 +191,7 @@ struct cfs_shard {
 	const struct cfs_shard_part_ops *ops[CFS_SHARD_PARTS];
 	void *part[CFS_SHARD_PARTS];
 	struct cfs_answers *answers;
-	uint64_t *over; /* shard 0: the last sessions that ended, a ring; or NULL */
-	uint32_t over_at;
+	struct cfs_sessions sessions; /* of shard 0 */
 	/* CFS_RECORD_BYTES_MAX, for building items where nothing suspends; shared by the core's
 	 * shards */
 	uint8_t *scratch;
@@ -243,16 +243,10 @@ CFS_AWAITS void cfs_shard_serve(struct cfs_shard *sh, struct cfs_net_call *call)
  */
 CFS_AWAITS void cfs_shard_serve_local(struct cfs_shard *sh, struct cfs_shard_request *rq);
 /*
- * In shard 0, before a session's end is told to any other: it is known after a crash, of whatever
- * kind, so a session that is released in part does not come back. 0; -ENOMEM; errors of the store.
+ * Of shard 0: writes down that a session has begun, or, and that is flushed, that it is over,
+ * before any other shard is told. 0; -ENOMEM; errors of the store.
  */
-CFS_AWAITS int cfs_shard_session_over(struct cfs_shard *sh, uint64_t session);
-/* The @i-th of those that are remembered, up to CFS_SHARD_OVER_MAX; 0: none. */
-#define CFS_SHARD_OVER_MAX 256u
-static inline uint64_t cfs_shard_over(const struct cfs_shard *sh, uint32_t i)
-{
-	return sh->over ? sh->over[i % CFS_SHARD_OVER_MAX] : 0;
-}
+CFS_AWAITS int cfs_shard_session_note(struct cfs_shard *sh, uint64_t session, bool is_over);
 /* A session has ended: the parts drop what it held, its answers go. */
 CFS_AWAITS void cfs_shard_session_end(struct cfs_shard *sh, uint64_t session);
 /* A client has answered a recall. */

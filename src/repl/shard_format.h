@@ -16,7 +16,9 @@ enum cfs_shard_item_kind {
 	CFS_ITEM_ANSWER = 1,
 	CFS_ITEM_SESSION_END = 2,
 	CFS_ITEM_SHARD_STATE = 3,
-	CFS_ITEM_SESSION_OVER = 4, /* struct cfs_item_session_end; in shard 0, before any other */
+	/* struct cfs_item_session_end; in shard 0 */
+	CFS_ITEM_SESSION_OVER = 4, /* before any other shard is told of its end */
+	CFS_ITEM_SESSION_BEGUN = 5,
 };
 
 /* Kept for exactly once: what a change was answered. */

@@ -195,6 +195,9 @@ static int core_find_sessions(void *arg)
 		cfs_meta_sessions(cfs_meta_of(c->shards[i]), cfs_node_session_found, c);
 		cfs_shard_sessions(c->shards[i], cfs_node_session_found, c);
 	}
+	if (c->id == 0)
+		for (const struct cfs_session_live *s = c->shards[0]->sessions.live; s; s = s->next)
+			cfs_node_session_found(c, s->id);
 	return 0;
 }
 

@@ -108,7 +108,7 @@ struct cfs_node {
 	uint64_t tick, started_ns, syncs;
 	uint64_t session_life_ns;
 	uint64_t lost_epoch; /* the last one that began without a tail; 0: none */
-	uint64_t half_over[CFS_SHARD_OVER_MAX]; /* sessions that had ended, but not everywhere */
+	uint64_t half_over[CFS_SESSIONS_OVER_MAX]; /* sessions that had ended, but not everywhere */
 	uint32_t half_over_count;
 };
 

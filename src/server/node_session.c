@@ -218,6 +218,30 @@ static int hear_here(void *arg)
 	return 0;
 }
 
+/* So that it is known after a restart, whether any shard holds something for it or not. Who only
+ * wants to know what is wrong with the store is let in all the same. */
+static CFS_AWAITS int begun_here(void *arg)
+{
+	struct session_job *j = arg;
+	int rc = CFS_BREAK(NO_SESSION_BEGUN)
+			 ? 0
+			 : cfs_shard_session_note(j->core->shards[0], j->id, false);
+
+	if (rc < 0)
+		cfs_warn(
+			"a session has begun without a record: after a restart it may not be known",
+			"session=%016llx cause=%s", (unsigned long long)j->id, cfs_err_text(rc));
+	return 0;
+}
+
+static CFS_AWAITS int begin(struct node_core *c, uint64_t id)
+{
+	struct session_job j = { .core = &c->node->core[0], .id = id };
+	int rc = learn(c->node, id, true);
+
+	return rc < 0 ? rc : cfs_core_call(0, begun_here, &j);
+}
+
 CFS_AWAITS int cfs_node_hello(struct node_core *c, uint64_t id, bool is_new)
 {
 	struct node_session *s = id ? session_find(c, id) : NULL;
@@ -231,7 +255,7 @@ CFS_AWAITS int cfs_node_hello(struct node_core *c, uint64_t id, bool is_new)
 
 		return cfs_core_call(0, hear_here, &j);
 	}
-	return is_new ? learn(c->node, id, true) : -CFS_ENO_SESSION;
+	return is_new ? begin(c, id) : -CFS_ENO_SESSION;
 }
 
 /* Nobody is let in any more; what it held is still held. */
@@ -273,7 +297,9 @@ static CFS_AWAITS void on_all(struct cfs_node *n, uint64_t id, int (*fn)(void *)
 static CFS_AWAITS int over_here(void *arg)
 {
 	struct session_job *j = arg;
-	int rc = CFS_BREAK(NO_SESSION_OVER) ? 0 : cfs_shard_session_over(j->core->shards[0], j->id);
+	int rc = CFS_BREAK(NO_SESSION_OVER)
+			 ? 0
+			 : cfs_shard_session_note(j->core->shards[0], j->id, true);
 
 	if (rc < 0)
 		cfs_err("a session's end is not on the device: after a crash it may come back with "
@@ -295,8 +321,8 @@ CFS_AWAITS void cfs_node_session_end(struct cfs_node *n, uint64_t id)
 CFS_AWAITS void cfs_node_sessions_refuse_over(struct cfs_node *n)
 {
 	n->half_over_count = 0;
-	for (uint32_t i = 0; i < CFS_SHARD_OVER_MAX; i++) {
-		uint64_t id = cfs_shard_over(n->core[0].shards[0], i);
+	for (uint32_t i = 0; i < CFS_SESSIONS_OVER_MAX; i++) {
+		uint64_t id = cfs_sessions_over(&n->core[0].shards[0]->sessions, i);
 
 		if (id && session_find(&n->core[0], id))
 			n->half_over[n->half_over_count++] = id;

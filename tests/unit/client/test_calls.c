@@ -329,6 +329,39 @@ CFS_TEST_SIM(a_change_runs_once)
 	finish(c);
 }
 
+static void end_and_heal_later(void *arg)
+{
+	cfs_sleep_ns(*(uint64_t *)arg);
+	srv.has_ended = true;
+	cfs_net_sim_cut(srv.sim, "sim:server", "sim:client", false);
+}
+
+/* Its answer goes with its session: in the next one nobody knows whether it ran. */
+CFS_TEST_SIM(a_change_is_not_sent_again_in_another_session)
+{
+	struct cfs_client *c = begin(0);
+	uint64_t heal_ns = 5000 * MS, session = srv.session;
+	struct cfs_group group;
+	struct cfs_client_op op;
+	struct cfs_attr attr;
+
+	op_for(&op, c);
+	cfs_group_init(&group);
+	srv.silent[CFS_OP_MKDIR] = 1;
+	assert_int_equal(cfs_group_start(&group, end_and_heal_later, &heal_ns), 0);
+	assert_int_equal(
+		cfs_client_mkdir(&op, DIR_INO, (struct cfs_client_name){ "d", 1 }, 0755, &attr),
+		-EIO);
+	assert_true(srv.session != session);
+	assert_int_equal(srv.count[CFS_OP_MKDIR], 1);
+	/* Another one does. */
+	op_for(&op, c);
+	assert_int_equal(
+		cfs_client_mkdir(&op, DIR_INO, (struct cfs_client_name){ "e", 1 }, 0755, &attr), 0);
+	cfs_group_join(&group);
+	finish(c);
+}
+
 struct restart {
 	uint64_t after_ns;
 };
@@ -393,6 +426,44 @@ CFS_TEST_SIM(a_session_that_ended_is_followed_by_another)
 	assert_int_equal(stats.evictions, 1);
 	assert_int_equal(stats.recalls, 1);
 	assert_int_equal(srv.runs[CFS_OP_OPEN], opens + 1);
+	finish(c);
+}
+
+static bool has_lost(const struct cfs_client_op *op)
+{
+	(void)op;
+	return true;
+}
+
+/* What was begun under a lock is not carried out when the lock has gone with its session. */
+CFS_TEST_SIM(what_needs_a_lost_lock_is_not_sent)
+{
+	struct cfs_client *c = begin(0);
+	struct restart r = { 2000 * MS };
+	struct cfs_group group;
+	struct cfs_client_op locked, free;
+	struct cfs_attr attr;
+
+	op_for(&locked, c);
+	op_for(&free, c);
+	locked.has_lost = has_lost;
+	/* In the same session it is. */
+	assert_int_equal(
+		cfs_client_mkdir(&locked, DIR_INO, (struct cfs_client_name){ "c", 1 }, 0755, &attr),
+		0);
+	kill_server();
+	srv.has_ended = true;
+	cfs_group_init(&group);
+	assert_int_equal(cfs_group_start(&group, restart_later, &r), 0);
+	assert_int_equal(
+		cfs_client_mkdir(&locked, DIR_INO, (struct cfs_client_name){ "d", 1 }, 0755, &attr),
+		-EIO);
+	assert_int_equal(srv.count[CFS_OP_MKDIR], 1);
+	assert_int_equal(
+		cfs_client_mkdir(&free, DIR_INO, (struct cfs_client_name){ "e", 1 }, 0755, &attr),
+		0);
+	assert_int_equal(srv.runs[CFS_OP_MKDIR], 2);
+	cfs_group_join(&group);
 	finish(c);
 }
 
@@ -535,6 +606,8 @@ int main(void)
 		cmocka_unit_test(a_change_runs_once),
 		cmocka_unit_test(operations_wait_for_a_restart),
 		cmocka_unit_test(a_session_that_ended_is_followed_by_another),
+		cmocka_unit_test(a_change_is_not_sent_again_in_another_session),
+		cmocka_unit_test(what_needs_a_lost_lock_is_not_sent),
 		cmocka_unit_test(waits_have_an_end),
 		cmocka_unit_test(waits_can_be_interrupted),
 		cmocka_unit_test(waits_can_be_cancelled),

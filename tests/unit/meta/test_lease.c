@@ -290,6 +290,41 @@ CFS_TEST_SIM(leases_outlive_a_restart_and_end_with_their_session)
 	harness_finish(h);
 }
 
+/* Whoever changed it may still have what was before that: after a restart, too, nobody looks
+ * without asking. */
+CFS_TEST_SIM(what_is_exclusive_stays_so_over_a_restart)
+{
+	struct harness *h = begin(&one);
+	struct act seen = { h, B, 0, 0, false };
+	struct cfs_group g;
+	uint64_t f;
+
+	cfs_group_init(&g);
+	assert_int_equal(hs_create(h, HARNESS_ROOT, "f", S_IFREG | 0644, 0, &f), 0);
+	assert_true(look(h, A, f, NULL) != 0);
+	for (int i = 0; i < 2; i++) {
+		harness_kill(h, false);
+		harness_start(h);
+		h->env.recall = on_recall;
+		harness_checkpoint(h);
+	}
+	seen.ino = f;
+	start(&g, &seen);
+	assert_false(seen.is_done);
+	assert_int_equal(recall_count, 1);
+	answer(h, &recalls[0]);
+	cfs_group_join(&g);
+	assert_true(seen.is_done);
+	/* And what is shared is shared. */
+	assert_true(look(h, A, f, NULL) != 0);
+	harness_kill(h, false);
+	harness_start(h);
+	h->env.recall = on_recall;
+	assert_true(look(h, 103, f, NULL) != 0);
+	assert_int_equal(recall_count, 1);
+	harness_finish(h);
+}
+
 CFS_TEST_SIM(transactions_wait_with_nothing_locked)
 {
 	struct harness *h = begin(&four);
@@ -329,6 +364,7 @@ int main(void)
 		cmocka_unit_test(what_is_written_is_not_leased),
 		cmocka_unit_test(what_may_be_seen_late_is_not_leased),
 		cmocka_unit_test(leases_outlive_a_restart_and_end_with_their_session),
+		cmocka_unit_test(what_is_exclusive_stays_so_over_a_restart),
 		cmocka_unit_test(transactions_wait_with_nothing_locked),
 	};
 

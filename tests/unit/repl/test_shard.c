@@ -198,6 +198,60 @@ CFS_TEST_SIM(ended_sessions_leave_nothing)
 	end_node(h);
 }
 
+static bool is_live(const struct harness *h, uint64_t id)
+{
+	const struct cfs_session_live *s = h->shards[0]->sessions.live;
+
+	while (s && s->id != id)
+		s = s->next;
+	return s != NULL;
+}
+
+static bool is_over(const struct harness *h, uint64_t id)
+{
+	for (uint32_t i = 0; i < CFS_SESSIONS_OVER_MAX; i++)
+		if (cfs_sessions_over(&h->shards[0]->sessions, i) == id)
+			return true;
+	return false;
+}
+
+CFS_TEST_SIM(sessions_are_known_after_a_crash)
+{
+	struct harness *h = new_node();
+
+	for (uint64_t id = 1; id <= 3; id++)
+		assert_int_equal(cfs_shard_session_note(h->shards[0], id, false), 0);
+	assert_int_equal(cfs_shard_session_note(h->shards[0], 2, true), 0);
+	assert_int_equal(cfs_shard_session_note(h->shards[0], 2, false), 0); /* late */
+	for (int round = 0; round < 3; round++) {
+		assert_true(is_live(h, 1));
+		assert_true(is_live(h, 3));
+		assert_false(is_live(h, 2));
+		assert_true(is_over(h, 2));
+		assert_int_equal(h->shards[0]->sessions.live_count, 2);
+		/* Out of the log, then out of a checkpoint. */
+		harness_kill(h, false);
+		harness_start(h);
+		if (round == 1)
+			harness_checkpoint(h);
+	}
+	/* An end is there after a power cut, too. */
+	assert_int_equal(cfs_shard_session_note(h->shards[0], 3, true), 0);
+	harness_kill(h, true);
+	harness_start(h);
+	assert_true(is_over(h, 2));
+	assert_true(is_over(h, 3));
+	assert_false(is_live(h, 3));
+	/* Of those that are over the last ones are known, each once. */
+	for (uint64_t id = 1; id <= CFS_SESSIONS_OVER_MAX; id++)
+		assert_int_equal(cfs_sessions_put(&h->shards[0]->sessions, 1000 + id / 2, true), 0);
+	assert_true(is_over(h, 2));
+	for (uint64_t id = 1; id <= CFS_SESSIONS_OVER_MAX; id++)
+		assert_int_equal(cfs_sessions_put(&h->shards[0]->sessions, 5000 + id, true), 0);
+	assert_false(is_over(h, 3));
+	end_node(h);
+}
+
 /* Reservations are balanced whatever happened to them: else the store would fill up with promises.
  */
 CFS_TEST_SIM(reservations_are_given_back)
@@ -227,6 +281,7 @@ int main(void)
 		cmocka_unit_test(a_repeat_waits_for_the_first),
 		cmocka_unit_test(answers_are_bounded),
 		cmocka_unit_test(ended_sessions_leave_nothing),
+		cmocka_unit_test(sessions_are_known_after_a_crash),
 		cmocka_unit_test(reservations_are_given_back),
 	};
 
