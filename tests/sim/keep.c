@@ -268,7 +268,7 @@ CFS_AWAITS void keep_close(struct keep_mount *m, uint32_t inode)
 
 /* --- names --- */
 
-static struct cfs_client_name name_at(uint32_t name)
+struct cfs_client_name keep_name(uint32_t name)
 {
 	static const char *const names[KEEP_NAMES] = { "n0", "n1", "n2" };
 
@@ -294,7 +294,7 @@ CFS_AWAITS int keep_lookup(struct keep_mount *m, uint32_t inode, uint32_t name, 
 		return 0;
 	look_begin(k);
 	ask_begin(m, &a);
-	rc = cfs_client_lookup(&a.op, k->ino, name_at(name), &attr);
+	rc = cfs_client_lookup(&a.op, k->ino, keep_name(name), &attr);
 	if (rc == 0 || rc == -ENOENT) {
 		*out = rc == 0 ? keep_entry(attr.ino, attr.mode) : 0;
 		k->name_until_ns[name] = until(&a, k);
@@ -318,7 +318,7 @@ static int list_take(const struct cfs_client_page *page, uint64_t out[KEEP_NAMES
 		if (n <= 0)
 			return -EIO;
 		for (uint32_t i = 0; i < KEEP_NAMES; i++)
-			if (e.name.len == 2 && memcmp(e.name.p, name_at(i).p, 2) == 0)
+			if (e.name.len == 2 && memcmp(e.name.p, keep_name(i).p, 2) == 0)
 				out[i] = keep_entry(e.ino, e.mode);
 		at += (uint32_t)n;
 	}

@@ -51,6 +51,8 @@ static inline uint64_t keep_entry(uint64_t ino, uint32_t mode)
 	return ino << 1 | ((mode & 0170000) == 0040000);
 }
 
+struct cfs_client_name keep_name(uint32_t name); /* as text */
+
 /* Numbers what happens; the history's as well. */
 uint64_t keep_event(void);
 

@@ -85,6 +85,7 @@ bool share_apply_file(const struct lin_history *h, struct lin_state *s, const st
 bool share_apply_names(const struct lin_history *h, struct lin_state *s, const struct lin_op *op);
 bool share_is_look_file(const struct lin_op *op);
 bool share_is_look_names(const struct lin_op *op);
+const char *share_op_name(const struct lin_op *op, bool is_names);
 /* What a later look finds that nobody was told of comes from a making without an answer. */
 void share_born(struct share *sh, uint64_t entry);
 /* Checks all histories of the round. */

@@ -154,13 +154,19 @@ bool share_is_look_names(const struct lin_op *op)
 
 /* --- the verdict --- */
 
-static void print(const struct lin_op *op, bool is_names, bool is_stuck)
+const char *share_op_name(const struct lin_op *op, bool is_names)
 {
 	static const char *const files[] = {
 		"chown", "truncate", "write", "append", "stat", "read"
 	};
 	static const char *const names[] = { "lookup", "list",  "create", "mkdir",
 					     "unlink", "rmdir", "rename" };
+
+	return (is_names ? names : files)[op->kind];
+}
+
+static void print(const struct lin_op *op, bool is_names, bool is_stuck)
+{
 	char end[40] = "no return";
 
 	if (op->ret != UINT64_MAX)
@@ -168,10 +174,10 @@ static void print(const struct lin_op *op, bool is_names, bool is_stuck)
 	fprintf(stderr,
 		"  %s %" PRIu64 " to %s: worker %u %s %u,%u of %" PRIx64 ": %s%s %" PRIx64
 		" %" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIx64 "\n",
-		is_stuck ? "*" : " ", op->call, end, op->worker,
-		(is_names ? names : files)[op->kind], op->slot[0], op->slot[1], op->in,
-		cfs_err_name(op->rc), op->is_unknown ? " (unknown)" : "", op->out[0], op->out[1],
-		op->list[0], op->list[1], op->list[2]);
+		is_stuck ? "*" : " ", op->call, end, op->worker, share_op_name(op, is_names),
+		op->slot[0], op->slot[1], op->in, cfs_err_name(op->rc),
+		op->is_unknown ? " (unknown)" : "", op->out[0], op->out[1], op->list[0],
+		op->list[1], op->list[2]);
 	if (op->ret_max != UINT64_MAX)
 		fprintf(stderr, "      done by %" PRIu64 ", when its lock was another's\n",
 			op->ret_max);

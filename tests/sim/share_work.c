@@ -31,13 +31,9 @@ struct note {
 	struct cfs_client_op op;
 };
 
-static const char *const file_ops[] = { "chown", "truncate", "write", "append", "stat", "read" };
-static const char *const name_ops[] = { "lookup", "list",  "create", "mkdir",
-					"unlink", "rmdir", "rename" };
-
 static const char *name_of_op(const struct share_worker *w, const struct note *n)
 {
-	return (n->h == &w->share->names ? name_ops : file_ops)[n->h->ops[n->index].kind];
+	return share_op_name(&n->h->ops[n->index], n->h == &w->share->names);
 }
 
 static bool has_lost(const struct cfs_client_op *op)
@@ -271,13 +267,6 @@ static struct place any_place(struct share_worker *w)
 	return (struct place){ slot / KEEP_NAMES, slot % KEEP_NAMES, slot };
 }
 
-static struct cfs_client_name name_of(struct place p)
-{
-	static const char *const names[KEEP_NAMES] = { "n0", "n1", "n2" };
-
-	return (struct cfs_client_name){ names[p.name], 2 };
-}
-
 static CFS_AWAITS void do_lookup(struct share_worker *w, struct place p)
 {
 	uint64_t entry = 0;
@@ -316,8 +305,8 @@ static CFS_AWAITS void do_make(struct share_worker *w, struct place p)
 
 	begin(w, &n, &w->share->names, is_dir ? SHARE_MKDIR : SHARE_CREATE)->slot[0] = p.slot;
 	keep_change_begin(m, p.dir);
-	rc = is_dir ? cfs_client_mkdir(&n.op, dir, name_of(p), 0755, &attr)
-		    : cfs_client_create(&n.op, dir, name_of(p), &how, &attr);
+	rc = is_dir ? cfs_client_mkdir(&n.op, dir, keep_name(p.name), 0755, &attr)
+		    : cfs_client_create(&n.op, dir, keep_name(p.name), &how, &attr);
 	keep_change_end(m, p.dir, p.name);
 	op = end(w, &n, rc);
 	if (rc == 0) {
@@ -336,8 +325,8 @@ static CFS_AWAITS void do_take_away(struct share_worker *w, struct place p)
 
 	begin(w, &n, &w->share->names, is_dir ? SHARE_RMDIR : SHARE_UNLINK)->slot[0] = p.slot;
 	keep_change_begin(m, p.dir);
-	rc = is_dir ? cfs_client_rmdir(&n.op, dir, name_of(p))
-		    : cfs_client_unlink(&n.op, dir, name_of(p));
+	rc = is_dir ? cfs_client_rmdir(&n.op, dir, keep_name(p.name))
+		    : cfs_client_unlink(&n.op, dir, keep_name(p.name));
 	keep_change_end(m, p.dir, p.name);
 	end(w, &n, rc);
 }
@@ -357,8 +346,8 @@ static CFS_AWAITS void do_rename(struct share_worker *w, struct place from, stru
 	keep_change_begin(m, CFS_MIN(from.dir, to.dir));
 	if (from.dir != to.dir)
 		keep_change_begin(m, CFS_MAX(from.dir, to.dir));
-	rc = cfs_client_rename(&n.op, m->inode[from.dir].ino, name_of(from), m->inode[to.dir].ino,
-			       name_of(to), 0);
+	rc = cfs_client_rename(&n.op, m->inode[from.dir].ino, keep_name(from.name),
+			       m->inode[to.dir].ino, keep_name(to.name), 0);
 	if (from.dir != to.dir)
 		keep_change_end(m, to.dir, to.name);
 	else

@@ -232,6 +232,18 @@ case_power_cut() {
 	fs_options=
 }
 
+# Of a mount that asks for no lease and has nothing open no shard knows anything; its session is there all the same
+# when the server comes again.
+idle_over_a_kill() {
+	other_up consistency=lazy
+	same "$(ls -A "$other")" ""
+	fs_kill_server
+	start_server
+	[ -n "$why" ] || must mkdir "$other/new"
+	same "$("$CFS_BIN" stats "$other" --json | grep -o '"evictions":[ 0-9]*' | tr -dc 0-9)" 0
+	other_down
+}
+
 # A mount's process stops until its session has ended, while its files are read: what it then drops is being
 # read by those who wait for its next session.
 read_on() {
@@ -295,6 +307,7 @@ case_stopped() {
 for s in tcp-1 tcp-2; do
 	case_run "$s/stopped-while-read" case_stopped "$s"
 	case_run "$s/server-power-cut" case_power_cut "$s"
+	case_run "$s/idle-over-a-kill" fs_with "$s" 1G idle_over_a_kill
 	[ "$s" = tcp-1 ] && [ "$CFS_COUNTS" != full ] && continue
 	for c in atime_seen atime_at_close guarded options handles; do
 		case_run "$s/$c" fs_with "$s" 1G "$c"

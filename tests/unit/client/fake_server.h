@@ -342,6 +342,8 @@ static void handle(void *ctx, struct cfs_net_call *call)
 		srv.is_wrong_core = true;
 	if (req->op >= 16 && srv.not_here > 0 && srv.not_here--)
 		rc = -CFS_ENOT_HERE;
+	else if (req->op >= 16 && srv.has_ended)
+		rc = -CFS_ENO_SESSION;
 	else
 		rc = serve(call, &reply, buf->data);
 	if (cfs_op_is_change(req->op) && rc == 0)
